@@ -1,0 +1,396 @@
+"""The six couplings of channels as data (theory §2), after arXiv 1805.07821.
+
+Each class holds its weights, knows how many there are and gives its symbol in the tightest
+structure; the common part is in ``analysis.coupling``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from analysis.backend import Array, like, namespace, to_numpy
+from analysis.coupling import (
+    Coupling,
+    check_axes,
+    column,
+    flatten_taps,
+    require,
+    transform,
+)
+from analysis.symbols import BlockSymbol, LeanSymbol, ScalarSymbol, Symbol
+
+
+@dataclass(frozen=True, eq=False)
+class Full(Coupling):
+    """A stencil in every block.
+
+    Attributes:
+        weight: shape ``(c_out, c_in, *kernel_shape)``.
+    """
+
+    name: ClassVar[str] = "full"
+    _channel_axes: ClassVar[int] = 2
+    weight: Array
+
+    def _check_shapes(self) -> None:
+        check_axes("weights", self.weight, 2)
+
+    def _stencils(self) -> Array:
+        return self.weight
+
+    @property
+    def channels_out(self) -> int:
+        """Number of output channels."""
+        return int(self.weight.shape[0])
+
+    @property
+    def channels_in(self) -> int:
+        """Number of input channels."""
+        return int(self.weight.shape[1])
+
+    @property
+    def weights(self) -> int:
+        """``taps c_out c_in``."""
+        return self.taps * self.channels_out * self.channels_in
+
+    def dense_weight(self) -> Array:
+        """The weights themselves."""
+        return self.weight
+
+    def _symbol_unstrided(self, phases: Array) -> Symbol:
+        return BlockSymbol(transform(flatten_taps(self.weight, 2), phases)[:, None, :, :])
+
+    def scale_rows(self, scale: Array) -> Full:
+        """``diag(scale) K``."""
+        return replace(self, weight=self.weight * column(scale, self.weight))
+
+
+@dataclass(frozen=True, eq=False)
+class Depthwise(Coupling):
+    """Stencils on the diagonal blocks only.
+
+    Attributes:
+        stencils: shape ``(c, *kernel_shape)``.
+    """
+
+    name: ClassVar[str] = "depthwise"
+    _channel_axes: ClassVar[int] = 1
+    stencils: Array
+
+    def _check_shapes(self) -> None:
+        check_axes("stencils", self.stencils, 1)
+
+    def _stencils(self) -> Array:
+        return self.stencils
+
+    @property
+    def channels_out(self) -> int:
+        """Number of channels."""
+        return int(self.stencils.shape[0])
+
+    @property
+    def channels_in(self) -> int:
+        """Number of channels."""
+        return self.channels_out
+
+    @property
+    def weights(self) -> int:
+        """``taps c``."""
+        return self.taps * self.channels_out
+
+    def dense_weight(self) -> Array:
+        """Stencils on the diagonal, zeros off it."""
+        return _on_diagonal(self.stencils, self.channels_out, self.channels_in)
+
+    def _symbol_unstrided(self, phases: Array) -> Symbol:
+        return ScalarSymbol(transform(flatten_taps(self.stencils, 1), phases))
+
+    def scale_rows(self, scale: Array) -> Depthwise:
+        """``diag(scale) K``."""
+        return replace(self, stencils=self.stencils * column(scale, self.stencils))
+
+
+def _on_diagonal(stencils: Array, channels_out: int, channels_in: int) -> Array:
+    """Stencils ``(m, *k)`` on the leading diagonal blocks, shape ``(c_out, c_in, *k)``."""
+    m, spatial = stencils.shape[0], (1,) * (stencils.ndim - 1)
+    eye = like(np.eye(m, channels_in), stencils)
+    dense = stencils[:, None, ...] * namespace(stencils).reshape(eye, (m, channels_in, *spatial))
+    if channels_out == m:
+        return dense
+    xp = namespace(stencils)
+    rest = xp.zeros_like(dense[:1])
+    return xp.concat([dense] + [rest] * (channels_out - m), axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Pointwise(Coupling):
+    """One number in every block (a 1x1 convolution).
+
+    Attributes:
+        matrix: shape ``(c_out, c_in)``.
+        spatial_axes: number of spatial axes it acts on.
+    """
+
+    name: ClassVar[str] = "pointwise"
+    _channel_axes: ClassVar[int] = 2
+    matrix: Array
+    spatial_axes: int = 2
+
+    def _check_shapes(self) -> None:
+        got = f"shape {tuple(self.matrix.shape)}"
+        require(self.matrix.ndim == 2, "a matrix (c_out, c_in)", got, "drop the spatial axes")
+
+    def _stencils(self) -> Array:
+        return self.dense_weight()
+
+    @property
+    def channels_out(self) -> int:
+        """Number of output channels."""
+        return int(self.matrix.shape[0])
+
+    @property
+    def channels_in(self) -> int:
+        """Number of input channels."""
+        return int(self.matrix.shape[1])
+
+    @property
+    def weights(self) -> int:
+        """``c_out c_in``."""
+        return self.channels_out * self.channels_in
+
+    def dense_weight(self) -> Array:
+        """The matrix with spatial axes of one tap."""
+        shape = (*self.matrix.shape, *(1,) * self.spatial_axes)
+        return namespace(self.matrix).reshape(self.matrix, shape)
+
+    def _symbol_unstrided(self, phases: Array) -> Symbol:
+        return LeanSymbol(self.matrix, phases[:, :0])
+
+    def scale_rows(self, scale: Array) -> Pointwise:
+        """``diag(scale) K``."""
+        return replace(self, matrix=self.matrix * column(scale, self.matrix))
+
+
+@dataclass(frozen=True, eq=False)
+class Lean(Coupling):
+    """Stencils on the diagonal blocks, one number (the centre) off them (1805.07821).
+
+    Attributes:
+        matrix: centres of all blocks, shape ``(c_out, c_in)``.
+        stencils: the other taps of the diagonal blocks, shape ``(min(c_out, c_in), *kernel_shape)``
+            with a zero centre (it belongs to ``matrix``).
+    """
+
+    name: ClassVar[str] = "lean"
+    _channel_axes: ClassVar[int] = 1
+    matrix: Array
+    stencils: Array
+
+    def _check_shapes(self) -> None:
+        check_axes("stencils", self.stencils, 1)
+        smaller = min(self.matrix.shape) if self.matrix.ndim == 2 else None
+        require(
+            smaller == self.stencils.shape[0],
+            "a matrix (c_out, c_in) and min(c_out, c_in) stencils",
+            f"shapes {tuple(self.matrix.shape)} and {tuple(self.stencils.shape)}",
+            "give one stencil a diagonal block",
+        )
+        centre = tuple(k // 2 for k in self.stencils.shape[1:])
+        require(
+            not to_numpy(self.stencils)[(slice(None), *centre)].any(),
+            "stencils with a zero centre",
+            "a non-zero centre",
+            "add the centre to the diagonal of the matrix",
+        )
+
+    def _stencils(self) -> Array:
+        return self.stencils
+
+    @property
+    def channels_out(self) -> int:
+        """Number of output channels."""
+        return int(self.matrix.shape[0])
+
+    @property
+    def channels_in(self) -> int:
+        """Number of input channels."""
+        return int(self.matrix.shape[1])
+
+    @property
+    def weights(self) -> int:
+        """``c_out c_in + (taps - 1) min(c_out, c_in)``."""
+        off_centre = (self.taps - 1) * min(self.channels_out, self.channels_in)
+        return self.channels_out * self.channels_in + off_centre
+
+    def dense_weight(self) -> Array:
+        """Stencils on the diagonal plus the matrix at the centre."""
+        stencils, xp = self.stencils, namespace(self.stencils)
+        centre = np.zeros(self.kernel_shape)
+        centre[self.radius] = 1
+        matrix = xp.reshape(self.matrix, (*self.matrix.shape, *(1,) * self.dimension))
+        diagonal = _on_diagonal(stencils, self.channels_out, self.channels_in)
+        return diagonal + matrix * like(centre, stencils)
+
+    def _symbol_unstrided(self, phases: Array) -> Symbol:
+        return LeanSymbol(self.matrix, transform(flatten_taps(self.stencils, 1), phases))
+
+    def scale_rows(self, scale: Array) -> Lean:
+        """``diag(scale) K``."""
+        diagonal = scale[: self.stencils.shape[0]]
+        return replace(
+            self,
+            matrix=self.matrix * column(scale, self.matrix),
+            stencils=self.stencils * column(diagonal, self.stencils),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Circulant(Coupling):
+    """Block ``(o, i)`` depends on ``(o - i) mod C`` only, ``C = max(c_out, c_in)``.
+
+    Attributes:
+        stencils: shape ``(C, *kernel_shape)``.
+        shape: ``(c_out, c_in)``, default ``(C, C)``; a smaller side keeps the leading rows or
+            columns of the circulant.
+    """
+
+    name: ClassVar[str] = "circulant"
+    _channel_axes: ClassVar[int] = 1
+    stencils: Array
+    shape: tuple[int, int] | None = None
+
+    def _check_shapes(self) -> None:
+        check_axes("stencils", self.stencils, 1)
+        require(
+            max(self.channels_out, self.channels_in) == self.stencils.shape[0],
+            "max(c_out, c_in) stencils",
+            f"{self.stencils.shape[0]} stencils for {self.channels_out} x {self.channels_in}",
+            "give one stencil a diagonal of the circulant",
+        )
+
+    def _stencils(self) -> Array:
+        return self.stencils
+
+    @property
+    def channels_out(self) -> int:
+        """Number of output channels."""
+        return int(self.stencils.shape[0]) if self.shape is None else self.shape[0]
+
+    @property
+    def channels_in(self) -> int:
+        """Number of input channels."""
+        return int(self.stencils.shape[0]) if self.shape is None else self.shape[1]
+
+    @property
+    def weights(self) -> int:
+        """``taps max(c_out, c_in)``."""
+        return self.taps * max(self.channels_out, self.channels_in)
+
+    @property
+    def multiply_adds_per_pixel(self) -> int:
+        """``taps c_out c_in``: PDENet applies the gathered dense weight."""
+        return self.taps * self.channels_out * self.channels_in
+
+    def dense_weight(self) -> Array:
+        """The stencils gathered into all blocks."""
+        index = circulant_index(self.channels_out, self.channels_in)
+        xp = namespace(self.stencils)
+        rows = xp.asarray(index.ravel(), device=self.stencils.device)
+        return xp.reshape(xp.take(self.stencils, rows, axis=0), (*index.shape, *self.kernel_shape))
+
+    def _symbol_unstrided(self, phases: Array) -> Symbol:
+        if self.channels_out != self.channels_in:
+            return Full(self.dense_weight())._symbol_unstrided(phases)
+        # Circulant blocks: the unitary DFT over the channels diagonalises, with the unnormalised
+        # DFT of the first column as eigenvalues.
+        values = transform(flatten_taps(self.stencils, 1), phases)
+        return ScalarSymbol(namespace(values).fft.fft(values, axis=-1))
+
+    def scale_rows(self, scale: Array) -> Full:
+        """``diag(scale) K``, which is circulant no more."""
+        weight = self.dense_weight()
+        return Full(weight * column(scale, weight), stride=self.stride, five_point=self.five_point)
+
+
+def circulant_index(channels_out: int, channels_in: int) -> np.ndarray:
+    """Stencil of every block of a circulant coupling, ``(o - i) mod C``, shape ``(c_out, c_in)``.
+
+    >>> circulant_index(3, 3)
+    array([[0, 2, 1],
+           [1, 0, 2],
+           [2, 1, 0]])
+    """
+    size = max(channels_out, channels_in)
+    return (np.arange(channels_out)[:, None] - np.arange(channels_in)[None, :]) % size
+
+
+@dataclass(frozen=True, eq=False)
+class Grouped(Coupling):
+    """``groups`` diagonal blocks, each of them full.
+
+    Attributes:
+        weight: shape ``(c_out, c_in / groups, *kernel_shape)``, as in PyTorch.
+        groups: number of blocks; divides both channel numbers.
+    """
+
+    name: ClassVar[str] = "grouped"
+    _channel_axes: ClassVar[int] = 2
+    weight: Array
+    groups: int = 1
+
+    def _check_shapes(self) -> None:
+        check_axes("weights", self.weight, 2)
+        require(
+            self.groups >= 1 and self.weight.shape[0] % self.groups == 0,
+            "a number of groups that divides the channels",
+            f"{self.groups} groups for {self.weight.shape[0]} output channels",
+            "change the groups",
+        )
+
+    def _stencils(self) -> Array:
+        return self.weight
+
+    @property
+    def channels_out(self) -> int:
+        """Number of output channels."""
+        return int(self.weight.shape[0])
+
+    @property
+    def channels_in(self) -> int:
+        """Number of input channels."""
+        return int(self.weight.shape[1]) * self.groups
+
+    @property
+    def weights(self) -> int:
+        """``taps c_out c_in / groups``."""
+        return self.taps * self.channels_out * self.channels_in // self.groups
+
+    def _split(self) -> Array:
+        """The blocks, shape ``(groups, c_out / groups, c_in / groups, *kernel_shape)``."""
+        rows = self.channels_out // self.groups
+        shape = (self.groups, rows, *self.weight.shape[1:])
+        return namespace(self.weight).reshape(self.weight, shape)
+
+    def dense_weight(self) -> Array:
+        """The blocks on the diagonal, zeros off it."""
+        blocks, xp = self._split(), namespace(self.weight)
+        eye = like(np.eye(self.groups), blocks)
+        mask = xp.reshape(eye, (self.groups, 1, self.groups, 1, *(1,) * self.dimension))
+        dense = blocks[:, :, None, ...] * mask
+        return xp.reshape(dense, (self.channels_out, self.channels_in, *self.kernel_shape))
+
+    def _symbol_unstrided(self, phases: Array) -> Symbol:
+        return BlockSymbol(transform(flatten_taps(self._split(), 3), phases))
+
+    def scale_rows(self, scale: Array) -> Grouped:
+        """``diag(scale) K``."""
+        return replace(self, weight=self.weight * column(scale, self.weight))
+
+
+COUPLINGS: dict[str, type[Coupling]] = {
+    kind.name: kind for kind in (Full, Depthwise, Pointwise, Lean, Circulant, Grouped)
+}
+"""The couplings of theory §2 by name."""

@@ -1,0 +1,92 @@
+"""Operators stacked on one input, as a dissipative reaction needs them (theory §4.10)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from analysis.backend import Array, namespace
+from analysis.coupling import Coupling, require
+from analysis.couplings import Full
+from analysis.symbols import Symbol
+
+
+@dataclass(frozen=True, eq=False)
+class Stacked(Coupling):
+    """Several operators on the same input, their outputs one below the other (theory §4.10).
+
+    Attributes:
+        parts: operators with equal input channels, dimension and stride 1.
+    """
+
+    name: ClassVar[str] = "stacked"
+    _channel_axes: ClassVar[int] = 2
+    parts: tuple[Coupling, ...] = ()
+
+    def _check_shapes(self) -> None:
+        inputs = {(part.channels_in, part.dimension, part.stride) for part in self.parts}
+        require(
+            len(inputs) == 1 and self.stride == 1 and {1} == {s for *_, s in inputs},
+            "operators with the same input and stride 1",
+            sorted(inputs),
+            "stack operators that act on one feature map",
+        )
+
+    def _stencils(self) -> Array:
+        return max((part._stencils() for part in self.parts), key=lambda a: a.shape[-1])
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """Largest number of taps of every axis."""
+        return tuple(max(k) for k in zip(*(p.kernel_shape for p in self.parts), strict=True))
+
+    @property
+    def channels_out(self) -> int:
+        """Sum of the output channels."""
+        return sum(part.channels_out for part in self.parts)
+
+    @property
+    def channels_in(self) -> int:
+        """Number of input channels."""
+        return self.parts[0].channels_in
+
+    @property
+    def weights(self) -> int:
+        """Sum of the weights."""
+        return sum(part.weights for part in self.parts)
+
+    def dense_weight(self) -> Array:
+        """The dense weights one below the other, smaller stencils padded by zeros."""
+        padded = [_pad_stencils(part.dense_weight(), self.kernel_shape) for part in self.parts]
+        return namespace(padded[0]).concat(padded, axis=0)
+
+    def _symbol_unstrided(self, phases: Array) -> Symbol:
+        return Full(self.dense_weight())._symbol_unstrided(phases)
+
+    def scale_rows(self, scale: Array) -> Stacked:
+        """``diag(scale) K``."""
+        ends = np.cumsum([part.channels_out for part in self.parts])
+        starts = ends - [part.channels_out for part in self.parts]
+        scaled = (
+            p.scale_rows(scale[a:b]) for p, a, b in zip(self.parts, starts, ends, strict=True)
+        )
+        return replace(self, parts=tuple(scaled))
+
+    def double(self) -> Stacked:
+        """All parts with detached float64 weights."""
+        return replace(self, parts=tuple(part.double() for part in self.parts))
+
+
+def _pad_stencils(weight: Array, kernel_shape: tuple[int, ...]) -> Array:
+    """Dense weights with their stencils centred in larger ones."""
+    xp = namespace(weight)
+    for axis, (k, wanted) in enumerate(zip(weight.shape[2:], kernel_shape, strict=True), start=2):
+        if k == wanted:
+            continue
+        shape = list(weight.shape)
+        shape[axis] = (wanted - k) // 2
+        margin = xp.zeros(tuple(shape), dtype=weight.dtype, device=weight.device)
+        weight = xp.concat([margin, weight, margin], axis=axis)
+    return weight
