@@ -21,7 +21,7 @@ PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint format types imports tests tests-without-torch \
+.PHONY: help install demo test lint format tests tests-without-torch \
 	bench figures notebooks evidence clean
 
 help:
@@ -29,10 +29,11 @@ help:
 	@echo "make test       set up, then run every check and all tests"
 	@echo "make install    set up only: a virtual environment in $(VENV)"
 	@echo "make lint       style, format, types and the direction of imports"
-	@echo "make bench      the benchmarks"
-	@echo "make figures    the figures of paper_figures"
-	@echo "make notebooks  run the notebooks and keep their output"
-	@echo "make evidence   the measured claims of the README, again"
+	@echo "make format     let ruff repair style and format"
+	@echo "make bench      run the scripts of benchmarks"
+	@echo "make figures    draw the figures of paper_figures"
+	@echo "make notebooks  execute the notebooks and keep their output"
+	@echo "make evidence   all three: whatever is measured, drawn or executed, again"
 	@echo "make clean      remove the environments and everything generated"
 	@echo "Another Python: make PYTHON=python3.12 demo"
 
@@ -66,6 +67,22 @@ tests-without-torch: $(ANALYSIS_READY)
 		sys.exit('torch is importable in $(ANALYSIS_VENV): this job would prove nothing' \
 		if u.find_spec('torch') else 0)"
 	@$(ONE_THREAD) $(ANALYSIS_VENV)/bin/python $(PYTEST) analysis tests/analysis
+
+# Scripts whose name starts with an underscore are parts of the others.
+run_each = for script in $(1)/[!_]*.py; do \
+	[ -e "$$script" ] || continue; echo "$$script"; $(2) "$$script" || exit 1; done
+
+bench: $(READY)
+	@$(call run_each,benchmarks,$(BIN)/python)
+
+figures: $(READY)
+	@$(call run_each,paper_figures,MPLBACKEND=Agg $(BIN)/python)
+
+notebooks: $(READY)
+	@$(call run_each,notebooks,$(BIN)/jupytext --quiet --to ipynb --execute)
+
+evidence: bench figures notebooks
+	@echo "Everything measured, drawn and executed again: see git diff."
 
 clean:
 	@rm -rf $(VENV) $(ANALYSIS_VENV) build dist .pytest_cache .mypy_cache .ruff_cache \
