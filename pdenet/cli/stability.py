@@ -1,0 +1,240 @@
+"""`pdenet stability`: the largest stable step of a method on a spectrum, or the verdict on one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from analysis.errors import InputError
+from pdenet.cli import sources
+from pdenet.cli.common import (
+    JsonOption,
+    Output,
+    complex_number,
+    facts,
+    finite,
+    number,
+    parse_size,
+    positive,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+EXAMPLE = "pdenet stability --method rk4 --laplacian 64 --diffusivity 1 --step 0.3"
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """The linear field whose steps are judged.
+
+    Attributes:
+        title: what it is, for the screen.
+        eigenvalues: all different ones, shape (n,).
+        norm: ||A|| where the field is symmetric negative semidefinite, else None.
+        assumption: what was assumed of it.
+        warnings: what the reader should know.
+    """
+
+    title: str
+    eigenvalues: np.ndarray
+    norm: float | None
+    assumption: str
+    warnings: list[str] = field(default_factory=list)
+
+
+def stability(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[SOURCE]", help="A run, a .safetensors file or .npz weights."),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(metavar="M", help="Time stepper: see pdenet method --list.")
+    ] = "euler",
+    step: Annotated[
+        float | None, typer.Option(metavar="H", help="Judge this step; exit 1 if unstable.")
+    ] = None,
+    eigenvalues: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Spectrum from .npy, .npz or text 're im' a line."),
+    ] = None,
+    laplacian: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Periodic Laplacian with N points an axis."),
+    ] = None,
+    diffusivity: Annotated[
+        float | None, typer.Option(metavar="D", help="Factor of the Laplacian (1).")
+    ] = None,
+    dimension: Annotated[
+        int | None, typer.Option(metavar="1|2|3", help="Axes of the Laplacian (1).")
+    ] = None,
+    spacing: Annotated[
+        float | None, typer.Option(metavar="DX", help="Mesh width of the Laplacian (1).")
+    ] = None,
+    reaction: Annotated[
+        float | None, typer.Option(metavar="MU", help="Rate added to the Laplacian (0).")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Image size for SOURCE (32x32).")
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """Largest stable step of a method on a spectrum, or the verdict on a given step.
+
+    The spectrum comes from one of three places: --laplacian N, --eigenvalues FILE, or SOURCE,
+    where every layer K gives the linear field -K^T K.
+    """
+    output = Output("stability", json)
+    positive("--step", step)
+    grid = {
+        "diffusivity": diffusivity,
+        "dimension": dimension,
+        "spacing": spacing,
+        "reaction": reaction,
+    }
+    fields = _fields(source, eigenvalues, laplacian, grid, parse_size(size))
+    result, judged = judge(method, step, fields)
+    output.warn(*judged.warnings, *result.pop("warnings"))
+    _show(output, judged, result)
+    output.finish(result)
+    if result["stable"] is False:
+        raise typer.Exit(1)
+
+
+def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[str, Any], Field]:
+    """The keys of the contract for the field that limits the step, and that field."""
+    from analysis.methods import tableau
+    from analysis.stability import amplification, circle_contractivity_radius, largest_stable_step
+
+    table = tableau(method)
+    limits = [largest_stable_step(table, item.eigenvalues) for item in fields]
+    worst = min(range(len(fields)), key=lambda i: limits[i].step_size)
+    limit, judged = limits[worst], fields[worst]
+    warnings = list(limit.warnings)
+    verdicts = []
+    if step is not None:
+        verdicts = [amplification(table, item.eigenvalues, step) for item in fields]
+        warnings += [text for verdict in verdicts for text in verdict.warnings]
+    radius = circle_contractivity_radius(table)
+    norms = [item.norm for item in fields]
+    result = {
+        "method": table.name,
+        "step_size": step,
+        "largest_stable_step": limit.step_size,
+        "stable": all(verdict.stable for verdict in verdicts) if verdicts else None,
+        "limiting_eigenvalue": limit.limiting_eigenvalue,
+        "amplification": max((verdict.value for verdict in verdicts), default=None),
+        "nonexpansive_limit": _nonexpansive_limit(radius, norms),
+        "assumption": "; ".join(dict.fromkeys([judged.assumption, limit.assumption])),
+        "statement": limit.statement,
+        "warnings": list(dict.fromkeys(warnings)),
+    }
+    return result, judged
+
+
+def _nonexpansive_limit(radius: float, norms: list[float | None]) -> float | None:
+    """2 r_cc / ||A|| for the largest norm; None where a field is not known to be dissipative."""
+    known = [norm for norm in norms if norm is not None]
+    if len(known) < len(norms):
+        return None
+    largest = max(known)
+    return 2 * radius / largest if largest > 0 else float("inf")
+
+
+def _fields(
+    source: str | None,
+    eigenvalues: str | None,
+    laplacian: int | None,
+    grid: dict[str, Any],
+    size: tuple[int, int] | None,
+) -> list[Field]:
+    """The fields that the arguments describe; exactly one of the three places must be named."""
+    places = {"--laplacian": laplacian, "--eigenvalues": eigenvalues, "SOURCE": source}
+    named = [place for place, value in places.items() if value is not None]
+    if len(named) != 1:
+        got = " and ".join(named) or "none of them"
+        raise InputError(
+            "one of --laplacian N, --eigenvalues FILE or SOURCE", got, f"as in {EXAMPLE}"
+        )
+    given = [f"--{name}" for name, value in grid.items() if value is not None]
+    if given and laplacian is None:
+        raise InputError(f"--laplacian N beside {given[0]}", named[0], f"leave out {given[0]}")
+    if size is not None and source is None:
+        raise InputError("SOURCE beside --size", named[0], "leave out --size")
+    if laplacian is not None:
+        return [_laplacian(laplacian, grid)]
+    if eigenvalues is not None:
+        return [_from_file(eigenvalues)]
+    return _from_source(str(source), size)
+
+
+def _laplacian(points: int, grid: dict[str, Any]) -> Field:
+    from analysis.model_problems import heat_spectrum
+
+    # Checked here with the names of the options, although heat_spectrum checks them as well.
+    for name in ("diffusivity", "spacing"):
+        positive(f"--{name}", grid[name])
+    if grid["reaction"] is not None:
+        finite("--reaction", grid["reaction"])
+    options = {name: value for name, value in grid.items() if value is not None}
+    values = heat_spectrum(points, **options)
+    rate, dimension = options.get("reaction", 0.0), options.get("dimension", 1)
+    title = f"periodic Laplacian, {points} points an axis, {dimension}-D, diffusivity "
+    title += f"{number(options.get('diffusivity', 1.0))}, spacing "
+    title += number(options.get("spacing", 1.0))
+    title += f", reaction {number(rate)}" if rate else ""
+    assumption = "symmetric operator, whose eigenvalues tell its norm"
+    if rate > 0:
+        return Field(title, values, None, f"{assumption}; not dissipative, as the reaction grows")
+    return Field(title, values, -float(values[-1]), f"{assumption}; dissipative")
+
+
+def _from_file(path: str) -> Field:
+    from pdenet.cli.readers import read_eigenvalues
+
+    values = read_eigenvalues(path)
+    assumption = (
+        "eigenvalues alone: they decide for a normal operator; of another one they bound no norm, "
+        "so that no non-expansive limit is given"
+    )
+    return Field(f"{values.size} eigenvalues of {path}", values, None, assumption)
+
+
+def _from_source(path: str, size: tuple[int, int] | None) -> list[Field]:
+    """One field -K^T K a layer, symmetric and negative semidefinite by construction."""
+    opened = sources.open_source(path)
+    fields = []
+    for layer in opened.steps():
+        spectrum = layer.spectrum(size)
+        values = spectrum.values
+        fields.append(
+            Field(
+                f"layer {layer.name} of {path}, field -K^T K",
+                -(values**2),
+                spectrum.norm_certified**2,
+                f"layer {layer.name}: frozen linear field -K^T K (slope 1 in every unit, "
+                f"normalisation folded in), {spectrum.described}",
+                [*opened.warnings, *spectrum.warnings],
+            )
+        )
+    return fields
+
+
+def _show(output: Output, judged: Field, result: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    rows: list[tuple[str, Any]] = [
+        ("method", result["method"]),
+        ("field", judged.title),
+        ("largest stable step", number(result["largest_stable_step"])),
+        ("limiting eigenvalue", complex_number(result["limiting_eigenvalue"])),
+        ("non-expansive limit", number(result["nonexpansive_limit"])),
+    ]
+    if result["stable"] is not None:
+        word = ("STABLE", "bold green") if result["stable"] else ("UNSTABLE", "bold red")
+        factor = f", factor {number(result['amplification'], 10)} a step"
+        rows.append((f"step {number(result['step_size'])}", Text.assemble(word, factor)))
+    rows += [("statement", result["statement"]), ("assumption", result["assumption"])]
+    output.console.print(facts(rows))
