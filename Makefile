@@ -79,7 +79,7 @@ figures: $(READY)
 	@$(call run_each,paper_figures,MPLBACKEND=Agg $(BIN)/python)
 
 notebooks: $(READY)
-	@$(call run_each,notebooks,$(BIN)/jupytext --quiet --to ipynb --execute)
+	@$(call run_each,notebooks,$(BIN)/jupytext --quiet --to ipynb --set-kernel python3 --execute)
 
 evidence: bench figures notebooks
 	@echo "Everything measured, drawn and executed again: see git diff."
