@@ -19,6 +19,9 @@ PYTEST := -m pytest -q -n logical --maxprocesses $(WORKERS)
 PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
+# A command whose words matter only when it fails.
+QUIETLY := quietly() { words=$$("$$@" 2>&1) || { echo "$$words"; return 1; }; }
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help install demo test lint format tests tests-without-torch \
@@ -51,7 +54,7 @@ lint: $(READY)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy
-	@report=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
+	@$(QUIETLY); quietly $(BIN)/lint-imports --no-logo
 
 format: $(READY)
 	@$(BIN)/ruff check --quiet --fix .
@@ -79,7 +82,7 @@ figures: $(READY)
 	@$(call run_each,paper_figures,MPLBACKEND=Agg $(BIN)/python)
 
 notebooks: $(READY)
-	@$(call run_each,notebooks,$(BIN)/jupytext --quiet --to ipynb --set-kernel python3 --execute)
+	@$(QUIETLY); $(call run_each,notebooks,quietly $(BIN)/jupytext --quiet --to ipynb --set-kernel python3 --execute)
 
 evidence: bench figures notebooks
 	@echo "Everything measured, drawn and executed again: see git diff."
