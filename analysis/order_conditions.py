@@ -1,0 +1,89 @@
+"""Rooted trees and the order conditions of Runge-Kutta methods, generated and checked exactly.
+
+A Runge-Kutta method has order p if and only if Phi(t) = 1 / gamma(t) for every rooted tree t with
+at most p nodes (Butcher 1963; Hairer, Norsett & Wanner, Solving ODEs I, section II.2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+
+Tree = tuple["Tree", ...]  # a root with its sub-trees, in sorted order; () is the single node
+
+
+def nodes(tree: Tree) -> int:
+    """Number of nodes of the tree, its order."""
+    return 1 + sum(map(nodes, tree))
+
+
+def density(tree: Tree) -> int:
+    """gamma(t) = nodes(t) times the product of the densities of the sub-trees.
+
+    >>> density((((),),)), density(((), ()))
+    (6, 3)
+    """
+    return nodes(tree) * math.prod(map(density, tree))
+
+
+def _graft(tree: Tree) -> list[Tree]:
+    """The trees made by hanging one more leaf on each node of the tree."""
+    grown = [tuple(sorted((*tree, ())))]
+    for k, branch in enumerate(tree):
+        rest = tree[:k] + tree[k + 1 :]
+        grown += [tuple(sorted((*rest, new))) for new in _graft(branch)]
+    return grown
+
+
+@lru_cache(maxsize=None)
+def rooted_trees(order: int) -> tuple[Tree, ...]:
+    """All rooted trees with `order` nodes.
+
+    >>> [len(rooted_trees(p)) for p in range(1, 9)]
+    [1, 1, 2, 4, 9, 20, 48, 115]
+    """
+    if order <= 1:
+        return ((),) if order == 1 else ()
+    return tuple(sorted({new for tree in rooted_trees(order - 1) for new in _graft(tree)}))
+
+
+Matrix = Sequence[Sequence[Fraction]]
+
+
+def elementary_weight(A: Matrix, b: Sequence[Fraction], tree: Tree) -> Fraction:
+    """Phi(t) = b^T phi(t) with phi(t)_i the product over the sub-trees u of (A phi(u))_i.
+
+    >>> elementary_weight([[Fraction(0)]], [Fraction(1)], ())
+    Fraction(1, 1)
+    """
+    return sum((w * f for w, f in zip(b, _stage_weights(A, tree, {}), strict=True)), Fraction(0))
+
+
+def _stage_weights(A: Matrix, tree: Tree, known: dict[Tree, list[Fraction]]) -> list[Fraction]:
+    """phi(t), one number per stage; `known` holds A phi(u) of the sub-trees met so far."""
+    result = [Fraction(1)] * len(A)
+    for branch in tree:
+        if branch not in known:
+            inner = _stage_weights(A, branch, known)
+            known[branch] = [
+                sum((a * f for a, f in zip(row, inner, strict=True) if a), Fraction(0)) for row in A
+            ]
+        result = [x * y for x, y in zip(result, known[branch], strict=True)]
+    return result
+
+
+def proved_order(A: Matrix, b: Sequence[Fraction], limit: int) -> int:
+    """The largest p <= limit such that every condition up to order p holds exactly.
+
+    >>> proved_order([[Fraction(0)]], [Fraction(1)], limit=6)
+    1
+    """
+    known: dict[Tree, list[Fraction]] = {}
+    for order in range(1, limit + 1):
+        for tree in rooted_trees(order):
+            stage = _stage_weights(A, tree, known)
+            if sum(w * f for w, f in zip(b, stage, strict=True)) != Fraction(1, density(tree)):
+                return order - 1
+    return limit
