@@ -22,13 +22,15 @@ def namespace(*arrays: Array) -> Any:
 
 
 def like(values: Array, reference: Array, *, complex_: bool = False) -> Array:
-    """Constants (NumPy) as an array with the namespace, device and precision of a reference."""
+    """Constants (NumPy) or arrays with the namespace, device and precision of a reference."""
     xp = namespace(reference)
     double = reference.dtype in (xp.float64, xp.complex128)
     if complex_:
         dtype = xp.complex128 if double else xp.complex64
     else:
         dtype = xp.float64 if double else xp.float32
+    if is_torch_array(values):  # torch.asarray would drop the history of differentiation
+        return values.to(dtype=dtype, device=array_device(reference))
     return xp.asarray(values, dtype=dtype, device=array_device(reference))
 
 

@@ -1,0 +1,1 @@
+"""Layers of the networks: normalisations, right-hand sides, time steps and connectors."""

@@ -1,0 +1,1 @@
+"""Convolution operators as modules: one class a channel coupling, paddings, FFT solves."""

@@ -1,0 +1,294 @@
+"""What all convolution operators share: checks, padding, stride, bias and the adjoint (theory §1).
+
+A subclass says which weights it has and how they act on images; everything else is here once.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from analysis.coupling import Coupling
+from analysis.errors import InputError
+from analysis.stencils import star_mask
+from pdenet.operators.boundary import (
+    BOUNDARY_OF_PADDING,
+    check_image_size,
+    check_padding_mode,
+    pad,
+    pad_adjoint,
+)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    """A number for both axes, or one for each, as a tuple."""
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+class StencilOperator(nn.Module, ABC):
+    """A convolution ``K y + b`` with a given coupling of its channels and its exact adjoint.
+
+    ``(K y)[o, x] = sum_i sum_p k[o, i, p] y[i, s x + p]`` on images ``(B, C, H, W)`` or
+    ``(C, H, W)``; output pixels ``ceil(H / s) x ceil(W / s)``. The arguments are those of
+    ``torch.nn.Conv2d`` in the same order, with padding that keeps the size as the default.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: odd number of taps an axis.
+        stride: distance of the output pixels, the same on both axes.
+        padding: ``"same"`` or ``(kernel_size - 1) / 2``, which is equal to it.
+        dilation: 1.
+        groups: number of groups where the coupling has them.
+        bias: whether a number a channel is added to the output.
+        padding_mode: ``zeros``, ``circular``, ``reflect`` or ``replicate``.
+        five_point: drop the corners of every stencil (5 of 9 weights are stored).
+        device: where the weights live.
+        dtype: precision of the weights.
+
+    Attributes:
+        bias: parameter ``(out_channels,)`` or None.
+        boundary: the boundary condition of ``analysis.grid`` that the padding stands for.
+        weights: number of weights of the coupling (theory §2), the bias not counted.
+
+    Raises:
+        InputError: for sizes, paddings, groups or channels that the coupling does not have.
+    """
+
+    name: ClassVar[str]
+    bias: nn.Parameter | None
+    tap_index: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int] = 3,
+        stride: int | tuple[int, int] = 1,
+        padding: str | int | tuple[int, int] = "same",
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        *,
+        five_point: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride = _pair(kernel_size), _pair(stride)
+        self.dilation, self.groups = _pair(dilation), groups
+        self.padding_mode, self.five_point = padding_mode, five_point
+        self._check_arguments(padding)
+        self._check_structure()
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self._make_weights(factory)
+        self.bias = nn.Parameter(torch.empty(out_channels, **factory)) if bias else None
+        self.reset_parameters()
+
+    # What a subclass says.
+
+    @abstractmethod
+    def _make_weights(self, factory: dict[str, Any]) -> None:
+        """Create the parameters; ``factory`` holds their device and dtype."""
+
+    @property
+    @abstractmethod
+    def fan_in(self) -> int:
+        """Number of weights that one output pixel of one channel is a sum over."""
+
+    @abstractmethod
+    def _correlate(self, x: Tensor) -> Tensor:
+        """``K x`` for images ``(B, in_channels, H, W)``."""
+
+    @abstractmethod
+    def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
+        """``K^T y`` for images ``(B, out_channels, ...)``, of the given size of the input."""
+
+    @abstractmethod
+    def coupling(self) -> Coupling:
+        """The current weights as a coupling of ``analysis``: same device, differentiable."""
+
+    def _check_structure(self) -> None:
+        """Raise InputError for channels and groups that the coupling does not have."""
+        if self.groups != 1:
+            raise InputError(
+                f"groups=1 for the {self.name} coupling",
+                self.groups,
+                "use GroupedConv2d for groups",
+            )
+
+    # What follows from it.
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``K x + b``."""
+        y = self.linear(x)
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+    def linear(self, x: Tensor) -> Tensor:
+        """``K x``, the operator without its bias.
+
+        Args:
+            x: images ``(B, in_channels, H, W)`` or ``(in_channels, H, W)``.
+
+        Raises:
+            InputError: for another number of channels or axes, integers, or too small images.
+        """
+        self._check_images(x, self.in_channels)
+        check_image_size((x.shape[-2], x.shape[-1]), self.padding, self.padding_mode)
+        return self._correlate(x) if x.ndim == 4 else self._correlate(x[None])[0]
+
+    def adjoint(self, y: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """``K^T y``, the exact adjoint of ``linear`` with the same padding and stride.
+
+        Args:
+            y: images ``(B, out_channels, H', W')`` or ``(out_channels, H', W')``.
+            size: ``(H, W)`` of the input of ``linear``; by default ``stride`` times the size of
+                ``y``, the only possibility for stride 1.
+
+        Raises:
+            InputError: as ``linear``, and for a size that ``linear`` does not map to that of ``y``.
+        """
+        self._check_images(y, self.out_channels)
+        pixels = (y.shape[-2], y.shape[-1])
+        if size is None:
+            size = (pixels[0] * self.stride[0], pixels[1] * self.stride[1])
+        elif self.output_size(*size) != pixels:
+            raise InputError(
+                f"images of {' x '.join(map(str, self.output_size(*size)))} pixels, the output for "
+                f"{size[0]} x {size[1]}",
+                f"{pixels[0]} x {pixels[1]}",
+                "pass the size of the input of the operator",
+            )
+        check_image_size(size, self.padding, self.padding_mode)
+        if y.ndim == 4:
+            return self._correlate_adjoint(y, size)
+        return self._correlate_adjoint(y[None], size)[0]
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Pixels of the output for an input of the given size, ``ceil(n / stride)`` an axis."""
+        return -(-height // self.stride[0]), -(-width // self.stride[1])
+
+    def multiply_adds(self, height: int, width: int) -> int:
+        """Multiply-adds of ``linear`` for one image of the given size (``K^T`` costs the same)."""
+        rows, columns = self.output_size(height, width)
+        return self.coupling().multiply_adds_per_pixel * rows * columns
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Pixels added on either side of the axes, ``(k - 1) / 2``."""
+        return self.kernel_size[0] // 2, self.kernel_size[1] // 2
+
+    @property
+    def boundary(self) -> str:
+        """The boundary condition of ``analysis.grid`` that the padding stands for."""
+        return BOUNDARY_OF_PADDING[self.padding_mode]
+
+    @property
+    def weights(self) -> int:
+        """Number of weights of the coupling (theory §2), without the bias."""
+        return sum(p.numel() for name, p in self.named_parameters() if name != "bias")
+
+    def reset_parameters(self) -> None:
+        """Draw all weights uniformly from ``+-1 / sqrt(fan_in)``.
+
+        The default of ``torch.nn.Conv2d``, with the fan-in that the coupling really has, so that
+        outputs have the same size whatever the coupling.
+        """
+        bound = 1 / math.sqrt(self.fan_in)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.uniform_(-bound, bound)
+
+    def extra_repr(self) -> str:
+        """Arguments that differ from their defaults, as PyTorch prints them."""
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        options = {
+            f"stride={self.stride}": self.stride != (1, 1),
+            f"groups={self.groups}": self.groups != 1,
+            "bias=False": self.bias is None,
+            f"padding_mode={self.padding_mode!r}": self.padding_mode != "zeros",
+            "five_point=True": self.five_point,
+        }
+        return ", ".join([text, *(option for option, shown in options.items() if shown)])
+
+    # Tools of the subclasses.
+
+    def _convolve(self, x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+        """Dense stencils ``(o, i / groups, *k)`` over padded images, with the operator's stride."""
+        if self.padding_mode == "zeros":  # the convolution's own padding saves a copy
+            return functional.conv2d(x, weight, None, self.stride, self.padding, groups=groups)
+        padded = pad(x, self.padding, self.padding_mode)
+        return functional.conv2d(padded, weight, None, self.stride, groups=groups)
+
+    def _convolve_adjoint(
+        self, y: Tensor, weight: Tensor, size: tuple[int, int], groups: int = 1
+    ) -> Tensor:
+        """Adjoint of ``_convolve``: the transposed convolution, then the adjoint of the padding."""
+        # Rows that the stride leaves over at the end of the axis: no output pixel saw them.
+        rest = ((size[0] - 1) % self.stride[0], (size[1] - 1) % self.stride[1])
+        own_padding = self.padding if self.padding_mode == "zeros" else (0, 0)
+        x = functional.conv_transpose2d(y, weight, None, self.stride, own_padding, rest, groups)
+        return x if own_padding == self.padding else pad_adjoint(x, self.padding, self.padding_mode)
+
+    def _tap_mask(self) -> np.ndarray:
+        """Mask of the taps of a stencil that are weights, ``(k1, k2)``."""
+        if self.five_point:
+            return star_mask(self.kernel_size)
+        return np.ones(self.kernel_size, dtype=bool)
+
+    def _new_stencils(self, *leading: int, factory: dict[str, Any]) -> nn.Parameter:
+        """Stencils ``(*leading, k1, k2)``, or ``(*leading, taps)`` where some are no weights."""
+        mask = self._tap_mask()
+        if mask.all():
+            return nn.Parameter(torch.empty(*leading, *self.kernel_size, **factory))
+        index = torch.as_tensor(np.flatnonzero(mask), device=factory["device"])
+        self.register_buffer("tap_index", index, persistent=False)
+        return nn.Parameter(torch.empty(*leading, int(mask.sum()), **factory))
+
+    def _dense_stencils(self, stencils: Tensor) -> Tensor:
+        """The stored taps among zeros, ``(*leading, k1, k2)``."""
+        if self._tap_mask().all():
+            return stencils
+        leading = stencils.shape[:-1]
+        zeros = stencils.new_zeros(*leading, self.kernel_size[0] * self.kernel_size[1])
+        return zeros.index_copy(-1, self.tap_index, stencils).reshape(*leading, *self.kernel_size)
+
+    def _check_arguments(self, padding: str | int | tuple[int, int]) -> None:
+        """Raise InputError for arguments that no operator accepts."""
+        if min(self.in_channels, self.out_channels) < 1:
+            got = f"{self.in_channels} -> {self.out_channels}"
+            raise InputError("at least one input and output channel", got, "pass positive numbers")
+        if any(k < 1 or k % 2 == 0 for k in self.kernel_size):
+            raise InputError(
+                "an odd kernel size, which has a centre", self.kernel_size, "pass 3 instead"
+            )
+        if self.stride[0] != self.stride[1] or self.stride[0] < 1:
+            raise InputError("one stride of at least 1 for both axes", self.stride, "pass 1 or 2")
+        same = self.padding
+        if padding != "same" and (isinstance(padding, str) or _pair(padding) != same):
+            raise InputError(
+                f"padding 'same' or {same[0] if same[0] == same[1] else same} for kernel size "
+                f"{self.kernel_size}",
+                repr(padding),
+                "pass padding='same'; other paddings change the size of the image",
+            )
+        if self.dilation != (1, 1):
+            raise InputError("dilation 1", self.dilation, "use a larger kernel instead")
+        check_padding_mode(self.padding_mode)
+
+    def _check_images(self, x: Tensor, channels: int) -> None:
+        """Raise InputError for tensors that are not images with the given number of channels."""
+        if x.ndim not in (3, 4) or x.shape[-3] != channels or not x.is_floating_point():
+            raise InputError(
+                f"floating-point images of shape (B, {channels}, H, W) or ({channels}, H, W)",
+                f"{str(x.dtype).removeprefix('torch.')} of shape {tuple(x.shape)}",
+                "match the channels of the operator",
+            )

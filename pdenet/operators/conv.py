@@ -1,0 +1,359 @@
+"""The six couplings of channels as modules, drop-in for ``torch.nn.Conv2d`` (theory §2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from analysis.couplings import (
+    Circulant,
+    Depthwise,
+    Full,
+    Grouped,
+    Lean,
+    Pointwise,
+    circulant_index,
+)
+from analysis.errors import InputError, unknown_name
+from pdenet.operators.base import StencilOperator
+
+
+class FullConv2d(StencilOperator):
+    """A stencil in every block of the channel matrix: the ordinary convolution (theory §2).
+
+    ``(K y)[o, x] = sum_i sum_p k[o, i, p] y[i, s x + p]``; ``9 c_out c_in`` weights for 3x3, 5 in
+    place of 9 for five-point stencils. Arguments and errors as ``StencilOperator``.
+
+    Attributes:
+        weight: parameter ``(c_out, c_in, k1, k2)`` with the key and layout of ``torch.nn.Conv2d``,
+            so that its weights load; ``(c_out, c_in, 5)`` for five-point stencils.
+
+    >>> FullConv2d(4, 8).weights
+    288
+    """
+
+    name = "full"
+    weight: nn.Parameter
+
+    def _make_weights(self, factory: dict[str, Any]) -> None:
+        self.weight = self._new_stencils(self.out_channels, self.in_channels, factory=factory)
+
+    @property
+    def fan_in(self) -> int:
+        """``taps c_in``."""
+        return self.in_channels * int(self._tap_mask().sum())
+
+    def _correlate(self, x: Tensor) -> Tensor:
+        return self._convolve(x, self._dense_stencils(self.weight))
+
+    def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
+        return self._convolve_adjoint(y, self._dense_stencils(self.weight), size)
+
+    def coupling(self) -> Full:
+        """The weights as ``analysis.couplings.Full``."""
+        weight = self._dense_stencils(self.weight)
+        return Full(weight, stride=self.stride[0], five_point=self.five_point)
+
+
+class DepthwiseConv2d(StencilOperator):
+    """A stencil in the diagonal blocks only: every channel for itself (theory §2).
+
+    ``(K y)[o, x] = sum_p k[o, p] y[o, s x + p]``; ``9 c`` weights for 3x3. Needs as many output as
+    input channels; ``groups`` may be 1 or their number. Arguments and errors as
+    ``StencilOperator``.
+
+    Attributes:
+        weight: parameter ``(c, 1, k1, k2)`` as ``torch.nn.Conv2d(c, c, k, groups=c)`` has it;
+            ``(c, 1, 5)`` for five-point stencils.
+
+    >>> DepthwiseConv2d(8, 8).weights
+    72
+    """
+
+    name = "depthwise"
+    weight: nn.Parameter
+
+    def _check_structure(self) -> None:
+        if self.in_channels != self.out_channels:
+            raise InputError(
+                "as many output as input channels for the depthwise coupling",
+                f"{self.in_channels} -> {self.out_channels}",
+                "use the lean or pointwise coupling to change them",
+            )
+        if self.groups not in (1, self.in_channels):
+            raise InputError(
+                f"groups=1 or {self.in_channels} for the depthwise coupling",
+                self.groups,
+                "use GroupedConv2d for other groups",
+            )
+        self.groups = self.in_channels
+
+    def _make_weights(self, factory: dict[str, Any]) -> None:
+        self.weight = self._new_stencils(self.out_channels, 1, factory=factory)
+
+    @property
+    def fan_in(self) -> int:
+        """``taps``."""
+        return int(self._tap_mask().sum())
+
+    def _correlate(self, x: Tensor) -> Tensor:
+        return self._convolve(x, self._dense_stencils(self.weight), self.groups)
+
+    def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
+        return self._convolve_adjoint(y, self._dense_stencils(self.weight), size, self.groups)
+
+    def coupling(self) -> Depthwise:
+        """The weights as ``analysis.couplings.Depthwise``."""
+        stencils = self._dense_stencils(self.weight)[:, 0]
+        return Depthwise(stencils, stride=self.stride[0], five_point=self.five_point)
+
+
+class PointwiseConv2d(StencilOperator):
+    """One number in every block: channels mix within a pixel (1x1 convolution, theory §2).
+
+    ``(K y)[o, x] = sum_i W[o, i] y[i, s x]``; ``c_out c_in`` weights. A larger ``kernel_size`` is
+    accepted, so that the class can take the place of any convolution, and reduced to its centre.
+    Arguments and errors as ``StencilOperator``.
+
+    Attributes:
+        weight: parameter ``(c_out, c_in, 1, 1)``.
+
+    >>> PointwiseConv2d(8, 4).weights
+    32
+    """
+
+    name = "pointwise"
+    weight: nn.Parameter
+
+    def _make_weights(self, factory: dict[str, Any]) -> None:
+        self.kernel_size = (1, 1)
+        self.weight = self._new_stencils(self.out_channels, self.in_channels, factory=factory)
+
+    @property
+    def fan_in(self) -> int:
+        """``c_in``."""
+        return self.in_channels
+
+    def _correlate(self, x: Tensor) -> Tensor:
+        return self._convolve(x, self.weight)
+
+    def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
+        return self._convolve_adjoint(y, self.weight, size)
+
+    def coupling(self) -> Pointwise:
+        """The weights as ``analysis.couplings.Pointwise``."""
+        return Pointwise(self.weight[:, :, 0, 0], stride=self.stride[0])
+
+
+class LeanConv2d(StencilOperator):
+    """Stencils on the diagonal, one number off it (arXiv 1805.07821; theory §2).
+
+    ``(K y)[o, x] = sum_i W[o, i] y[i, s x] + sum_{p != 0} k[o, p] y[o, s x + p]``, the second sum
+    for the first ``m = min(c_out, c_in)`` channels; ``c^2 + 8 c`` weights for 3x3. The centre of a
+    stencil is the diagonal of ``W`` and stored once. Arguments and errors as ``StencilOperator``.
+
+    Attributes:
+        pointwise: parameter ``W``, ``(c_out, c_in)``.
+        stencils: parameter ``(m, 8)``, the taps around the centre in row-major order; ``(m, 4)``
+            for five-point stencils.
+
+    >>> LeanConv2d(8, 8).weights
+    128
+    """
+
+    name = "lean"
+    pointwise: nn.Parameter
+    stencils: nn.Parameter
+
+    def _tap_mask(self) -> np.ndarray:
+        mask = super()._tap_mask()
+        mask[self.padding] = False  # the centre belongs to the matrix
+        return mask
+
+    def _make_weights(self, factory: dict[str, Any]) -> None:
+        self.pointwise = nn.Parameter(torch.empty(self.out_channels, self.in_channels, **factory))
+        self.stencils = self._new_stencils(self._diagonal, factory=factory)
+
+    @property
+    def _diagonal(self) -> int:
+        return min(self.in_channels, self.out_channels)
+
+    @property
+    def fan_in(self) -> int:
+        """``c_in + taps - 1``."""
+        return self.in_channels + int(self._tap_mask().sum())
+
+    def _correlate(self, x: Tensor) -> Tensor:
+        mixed = functional.conv2d(x, self.pointwise[:, :, None, None], stride=self.stride)
+        m = self._diagonal
+        stencils = self._dense_stencils(self.stencils)[:, None]
+        return _add_to_leading_channels(mixed, self._convolve(x[:, :m], stencils, m))
+
+    def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
+        rest = ((size[0] - 1) % self.stride[0], (size[1] - 1) % self.stride[1])
+        matrix = self.pointwise[:, :, None, None]
+        mixed = functional.conv_transpose2d(y, matrix, stride=self.stride, output_padding=rest)
+        m = self._diagonal
+        stencils = self._dense_stencils(self.stencils)[:, None]
+        local = self._convolve_adjoint(y[:, :m], stencils, size, m)
+        return _add_to_leading_channels(mixed, local)
+
+    def coupling(self) -> Lean:
+        """The weights as ``analysis.couplings.Lean``."""
+        stencils = self._dense_stencils(self.stencils)
+        return Lean(self.pointwise, stencils, stride=self.stride[0], five_point=self.five_point)
+
+
+def _add_to_leading_channels(images: Tensor, addition: Tensor) -> Tensor:
+    """Sum of images with images that may have fewer channels."""
+    m = addition.shape[1]
+    if m == images.shape[1]:
+        return images + addition
+    return torch.cat((images[:, :m] + addition, images[:, m:]), dim=1)
+
+
+class CirculantConv2d(StencilOperator):
+    """Block ``(o, i)`` depends on ``(o - i) mod C`` only, ``C = max(c_out, c_in)`` (theory §2).
+
+    ``(K y)[o, x] = sum_i sum_p k[(o - i) mod C, p] y[i, s x + p]``; ``9 C`` weights for 3x3.
+    Applied through its dense weight: an FFT over the channels needs fewer operations but moves
+    more memory, and gains only where there are many channels. Arguments and errors as
+    ``StencilOperator``.
+
+    Attributes:
+        stencils: parameter ``(C, k1, k2)``; ``(C, 5)`` for five-point stencils.
+
+    >>> CirculantConv2d(8, 8).weights
+    72
+    """
+
+    name = "circulant"
+    stencils: nn.Parameter
+    block_index: Tensor
+
+    def _make_weights(self, factory: dict[str, Any]) -> None:
+        size = max(self.in_channels, self.out_channels)
+        self.stencils = self._new_stencils(size, factory=factory)
+        index = circulant_index(self.out_channels, self.in_channels)
+        self.register_buffer(
+            "block_index", torch.as_tensor(index, device=factory["device"]), persistent=False
+        )
+
+    @property
+    def fan_in(self) -> int:
+        """``taps c_in``."""
+        return self.in_channels * int(self._tap_mask().sum())
+
+    def _dense_weight(self) -> Tensor:
+        return self._dense_stencils(self.stencils)[self.block_index]
+
+    def _correlate(self, x: Tensor) -> Tensor:
+        return self._convolve(x, self._dense_weight())
+
+    def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
+        return self._convolve_adjoint(y, self._dense_weight(), size)
+
+    def coupling(self) -> Circulant:
+        """The weights as ``analysis.couplings.Circulant``."""
+        return Circulant(
+            self._dense_stencils(self.stencils),
+            (self.out_channels, self.in_channels),
+            stride=self.stride[0],
+            five_point=self.five_point,
+        )
+
+
+class GroupedConv2d(StencilOperator):
+    """``groups`` diagonal blocks, each of them full (theory §2).
+
+    ``9 c_out c_in / groups`` weights for 3x3; both numbers of channels must be multiples of
+    ``groups``. Arguments and errors as ``StencilOperator``.
+
+    Attributes:
+        weight: parameter ``(c_out, c_in / groups, k1, k2)`` as ``torch.nn.Conv2d`` has it; the last
+            two axes are one of 5 for five-point stencils.
+
+    >>> GroupedConv2d(8, 8, groups=4).weights
+    144
+    """
+
+    name = "grouped"
+    weight: nn.Parameter
+
+    def _check_structure(self) -> None:
+        g = self.groups
+        if g < 1 or self.in_channels % g or self.out_channels % g:
+            raise InputError(
+                f"channels that are multiples of groups={g}",
+                f"{self.in_channels} -> {self.out_channels}",
+                "change the channels or the groups",
+            )
+
+    def _make_weights(self, factory: dict[str, Any]) -> None:
+        shape = (self.out_channels, self.in_channels // self.groups)
+        self.weight = self._new_stencils(*shape, factory=factory)
+
+    @property
+    def fan_in(self) -> int:
+        """``taps c_in / groups``."""
+        return self.in_channels // self.groups * int(self._tap_mask().sum())
+
+    def _correlate(self, x: Tensor) -> Tensor:
+        return self._convolve(x, self._dense_stencils(self.weight), self.groups)
+
+    def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
+        return self._convolve_adjoint(y, self._dense_stencils(self.weight), size, self.groups)
+
+    def coupling(self) -> Grouped:
+        """The weights as ``analysis.couplings.Grouped``."""
+        weight = self._dense_stencils(self.weight)
+        return Grouped(weight, self.groups, stride=self.stride[0], five_point=self.five_point)
+
+
+OPERATORS: dict[str, type[StencilOperator]] = {
+    cls.name: cls
+    for cls in (
+        FullConv2d,
+        DepthwiseConv2d,
+        PointwiseConv2d,
+        LeanConv2d,
+        CirculantConv2d,
+        GroupedConv2d,
+    )
+}
+"""The modules by the name of their coupling, the names of ``analysis.couplings.COUPLINGS``."""
+
+
+def make_operator(
+    coupling: str,
+    in_channels: int,
+    out_channels: int,
+    *,
+    kernel_size: int | tuple[int, int] = 3,
+    stride: int | tuple[int, int] = 1,
+    groups: int = 1,
+    bias: bool = True,
+    padding_mode: str = "zeros",
+    five_point: bool = False,
+) -> StencilOperator:
+    """The module of a coupling by its name; arguments and errors as ``StencilOperator``.
+
+    >>> make_operator("lean", 8, 8, bias=False)
+    LeanConv2d(8, 8, kernel_size=(3, 3), bias=False)
+    """
+    if coupling not in OPERATORS:
+        raise unknown_name("coupling", coupling, OPERATORS)
+    return OPERATORS[coupling](
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride,
+        groups=groups,
+        bias=bias,
+        padding_mode=padding_mode,
+        five_point=five_point,
+    )
