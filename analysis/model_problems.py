@@ -55,11 +55,13 @@ def heat_spectrum(
         raise InputError("a positive mesh width", spacing, "pass a number > 0")
     if not math.isfinite(reaction):
         raise InputError("a finite reaction rate", reaction, "pass a finite number")
-    count = math.comb(points // 2 + dimension, dimension)
+    # Python prints no integer of thousands of digits, so the count of a huge N stays rough.
+    huge = points > 2 * LARGEST_SPECTRUM
+    count = math.inf if huge else math.comb(points // 2 + dimension, dimension)
     if count > LARGEST_SPECTRUM:
         raise InputError(
             f"at most {LARGEST_SPECTRUM} different eigenvalues",
-            f"{count} for {points} points an axis",
+            "more" if huge else f"{count} for {points} points an axis",
             "take fewer points: for an even number of them the stiffest eigenvalue is the same",
         )
     scale = 4 * diffusivity / spacing**2

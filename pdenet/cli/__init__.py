@@ -67,7 +67,9 @@ def _fail(error: Exception) -> int:
     import traceback
 
     _complain("".join(traceback.format_exception(error)).rstrip())
-    _complain("pdenet: this is a defect of pdenet, not of your input; please report the lines above")
+    _complain(
+        "pdenet: this is a defect of pdenet, not of your input; please report the lines above"
+    )
     return EXIT_INTERNAL
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from inspect import getdoc as inspect_docstring
 from typing import Annotated, Any
 
 import typer
@@ -45,6 +47,12 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _paragraphs(function: Callable[..., None]) -> str:
+    """The docstring of a command, its lines joined: the terminal breaks them where it must."""
+    text = inspect_docstring(function) or ""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
 @functools.cache
 def command() -> Any:
     """The command `pdenet` with all that hang on it."""
@@ -53,7 +61,7 @@ def command() -> Any:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
-        epilog="Example: pdenet stability --method rk4 --laplacian 64 --diffusivity 1",
+        epilog="Example: pdenet stability --method rk4 --laplacian 64",
     )
 
     @app.callback()
@@ -71,5 +79,5 @@ def command() -> Any:
         """
 
     for function, example in COMMANDS:
-        app.command(epilog=f"Example: {example}")(function)
+        app.command(epilog=f"Example: {example}", help=_paragraphs(function))(function)
     return typer.main.get_command(app)

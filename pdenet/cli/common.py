@@ -7,7 +7,6 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,8 +34,8 @@ JsonOption = Annotated[
 def jsonable(value: Any) -> Any:
     """A value as JSON holds it: infinities are "inf" and "-inf", not-a-number is null.
 
-    >>> jsonable({"limit": float("inf"), "eigenvalue": 1 - 2j, "exact": Fraction(1, 2)})
-    {'limit': 'inf', 'eigenvalue': [1.0, -2.0], 'exact': '1/2'}
+    >>> jsonable({"limit": float("inf"), "eigenvalue": 1 - 2j, "size": (2, 3)})
+    {'limit': 'inf', 'eigenvalue': [1.0, -2.0], 'size': [2, 3]}
     """
     if value is None or isinstance(value, (str, bool)):
         return value

@@ -41,14 +41,23 @@ def _usage(error: Any) -> InputError:
         return InputError(_named(parameter), "nothing", remedy)
     if kind == "BadParameter" and parameter is not None:
         expected = f"{NUMBERS.get(_type_name(parameter), 'a valid value')} for {_named(parameter)}"
-        quoted = re.search(r"'(.*?)'", error.message, re.DOTALL)
-        return InputError(expected, quoted.group(0) if quoted else error.message, remedy)
+        return InputError(expected, _given(error), remedy)
     if kind == "BadOptionUsage":
-        return InputError(f"a value for {error.option_name}", "none", remedy)
-    extra = re.search(r"unexpected extra argument.*?\((.*)\)", error.format_message(), re.DOTALL)
+        name = error.option_name
+        return InputError(f"a value for {name}", "none", f"write {name} VALUE")
+    extra = re.search(r"extra arguments? \((.*)\)$", error.format_message(), re.DOTALL)
     if extra:
         return InputError(f"no further argument of {command}", f"'{extra.group(1)}'", remedy)
     return InputError(f"arguments of {command}", error.format_message(), remedy)
+
+
+def _given(error: Any) -> str:
+    """The word that a parameter could not take."""
+    details = getattr(error.__cause__, "errors", None)  # pydantic, in newer versions of typer
+    if details is not None:
+        return repr(details()[0].get("input"))
+    quoted = re.search(r"'(.*?)'", error.message, re.DOTALL)
+    return quoted.group(0) if quoted else str(error.message)
 
 
 def _named(parameter: Any) -> str:

@@ -10,16 +10,18 @@ from analysis.errors import InputError
 from pdenet.cli.common import JsonOption, Output, check_figure, facts, new_table, number
 
 if TYPE_CHECKING:
-    from fractions import Fraction
     from pathlib import Path
 
 EXAMPLE = "pdenet method rkc1:stages=12,damping=0"
+
+MOST_TERMS = 8
+"""Terms of a polynomial on a screen; the JSON document has all of them."""
 
 
 def method(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A method, as in rk4 or rkc1:stages=12,damping=0."),
+        typer.Argument(metavar="NAME", help="A method, as in rk4 or rkc1:stages=12,damping=0."),
     ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="All methods in one table.")] = False,
     save: Annotated[
@@ -77,25 +79,30 @@ def list_methods() -> list[dict[str, Any]]:
 
 def _draw(name: str, figure: Path) -> None:
     from analysis.methods import tableau
-    from analysis.plots import save_figure, stability_region
+    from analysis.plots import figure_bytes, plot_stability_region
     from analysis.stability import stability_function
+    from pdenet.files import write_atomic
 
     function = stability_function(tableau(name))
-    save_figure(lambda ax: stability_region(function, ax, title=name), figure)
+    picture = figure_bytes(
+        lambda ax: plot_stability_region(function, ax, title=name), figure.suffix[1:].lower()
+    )
+    write_atomic(figure, picture)
 
 
 def _show_list(output: Output, methods: list[dict[str, Any]]) -> None:
+    from rich.text import Text
+
     numbers = ("order", "stages", "real", "imaginary", "circle")
-    table = new_table("method", *numbers, "description", right=numbers)
+    table = new_table("method", *numbers, right=numbers)
     for item in methods:
         table.add_row(
-            item["name"],
+            Text.assemble((item["name"], "bold"), "\n", (item["description"], "dim")),
             number(item["order"]),
             number(item["stages"]),
             number(item["real_interval"], 5),
             number(item["imaginary_interval"], 5),
             number(item["circle_contractivity"], 4),
-            item["description"],
         )
     output.console.print(table)
     output.console.print(
@@ -123,20 +130,20 @@ def _show(output: Output, result: dict[str, Any]) -> None:
     )
 
 
-def _polynomial(coefficients: list[str] | list[Fraction]) -> str:
-    """A polynomial in z from its coefficients in ascending powers, long ones cut in the middle.
+def _polynomial(coefficients: list[str]) -> str:
+    """A polynomial in z from its coefficients in ascending powers; of a long one the ends.
 
     >>> _polynomial(["1", "1", "-1/2"])
     '1 + z - 1/2 z^2'
     """
     terms = []
-    for power, coefficient in enumerate(map(str, coefficients)):
+    for power, coefficient in enumerate(coefficients):
         if coefficient == "0":
             continue
         sign, size = ("-", coefficient[1:]) if coefficient[0] == "-" else ("+", coefficient)
         variable = "" if power == 0 else "z" if power == 1 else f"z^{power}"
         factor = "" if size == "1" and variable else size
         terms.append(f"{sign} {factor}{' ' if factor and variable else ''}{variable}")
-    text = " ".join(terms) or "0"
-    text = text.removeprefix("+ ")
-    return text if len(text) <= 200 else f"{text[:100]} ... {text[-80:]} (all of it by --json)"
+    if len(terms) > MOST_TERMS:
+        terms = [*terms[:4], "+ ...", terms[-1]]
+    return (" ".join(terms) or "0").removeprefix("+ ")

@@ -23,7 +23,7 @@ from pdenet.cli.common import (
 if TYPE_CHECKING:
     import numpy as np
 
-EXAMPLE = "pdenet stability --method rk4 --laplacian 64 --diffusivity 1 --step 0.3"
+EXAMPLE = "pdenet stability --method rk4 --laplacian 64 --step 0.3"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +48,11 @@ class Field:
 def stability(
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[SOURCE]", help="A run, a .safetensors file or .npz weights."),
+        typer.Argument(metavar="SOURCE", help="A run, a .safetensors file or .npz weights."),
     ] = None,
     method: Annotated[
-        str, typer.Option(metavar="M", help="Time stepper: see pdenet method --list.")
-    ] = "euler",
+        str | None, typer.Option(metavar="M", help="Time stepper: see pdenet method --list.")
+    ] = None,
     step: Annotated[
         float | None, typer.Option(metavar="H", help="Judge this step; exit 1 if unstable.")
     ] = None,
@@ -94,8 +94,10 @@ def stability(
         "spacing": spacing,
         "reaction": reaction,
     }
-    fields = _fields(source, eigenvalues, laplacian, grid, parse_size(size))
-    result, judged = judge(method, step, fields)
+    fields, used = _fields(source, eigenvalues, laplacian, grid, parse_size(size))
+    if method is None and used is None:
+        raise InputError("--method M", "nothing", "pass --method euler; see pdenet method --list")
+    result, judged = judge(method or str(used), step, fields)
     output.warn(*judged.warnings, *result.pop("warnings"))
     _show(output, judged, result)
     output.finish(result)
@@ -149,8 +151,11 @@ def _fields(
     laplacian: int | None,
     grid: dict[str, Any],
     size: tuple[int, int] | None,
-) -> list[Field]:
-    """The fields that the arguments describe; exactly one of the three places must be named."""
+) -> tuple[list[Field], str | None]:
+    """The fields that the arguments describe, and the method of a run.
+
+    Exactly one of the three places must be named.
+    """
     places = {"--laplacian": laplacian, "--eigenvalues": eigenvalues, "SOURCE": source}
     named = [place for place, value in places.items() if value is not None]
     if len(named) != 1:
@@ -164,9 +169,9 @@ def _fields(
     if size is not None and source is None:
         raise InputError("SOURCE beside --size", named[0], "leave out --size")
     if laplacian is not None:
-        return [_laplacian(laplacian, grid)]
+        return [_laplacian(laplacian, grid)], None
     if eigenvalues is not None:
-        return [_from_file(eigenvalues)]
+        return [_from_file(eigenvalues)], None
     return _from_source(str(source), size)
 
 
@@ -202,24 +207,43 @@ def _from_file(path: str) -> Field:
     return Field(f"{values.size} eigenvalues of {path}", values, None, assumption)
 
 
-def _from_source(path: str, size: tuple[int, int] | None) -> list[Field]:
+def _from_source(path: str, size: tuple[int, int] | None) -> tuple[list[Field], str | None]:
     """One field -K^T K a layer, symmetric and negative semidefinite by construction."""
     opened = sources.open_source(path)
-    fields = []
-    for layer in opened.steps():
-        spectrum = layer.spectrum(size)
-        values = spectrum.values
-        fields.append(
-            Field(
-                f"layer {layer.name} of {path}, field -K^T K",
-                -(values**2),
-                spectrum.norm_certified**2,
-                f"layer {layer.name}: frozen linear field -K^T K (slope 1 in every unit, "
-                f"normalisation folded in), {spectrum.described}",
-                [*opened.warnings, *spectrum.warnings],
-            )
+    if not opened.fields:
+        raise InputError(
+            "a network whose steps are taken on -K^T sigma(K y)",
+            f"none in {path}",
+            "judge it with pdenet inspect",
         )
-    return fields
+    return [_gradient_field(layer, path, size, opened.warnings) for layer in opened.fields], (
+        opened.method
+    )
+
+
+def _gradient_field(
+    layer: sources.Layer, path: str, size: tuple[int, int] | None, warnings: list[str]
+) -> Field:
+    """The frozen linear field -K^T K of one operator, with its spectrum or a bound of it."""
+    import numpy as np
+
+    from analysis import spectra
+
+    grid = layer.grid(size)
+    certified = float(spectra.certified_norm(layer.coupling, boundary=grid.boundary).upper)
+    if layer.diagonal(grid):
+        singular = np.asarray(spectra.singular_values(layer.coupling, grid)).ravel()
+        known = f"its singular values on {grid.shape[0]}x{grid.shape[1]} pixels, periodic"
+    else:
+        # No transform diagonalises it: every value up to the certified norm may occur.
+        singular = np.linspace(0.0, certified, 1025)
+        known = f"singular values anywhere up to the certified norm, boundary {grid.boundary}"
+    assumption = (
+        f"frozen linear field -K^T K of layer {layer.name}, slope 1 in every unit, {known}; the "
+        "non-expansive limit rests on the certified norm of the largest layer"
+    )
+    title = f"-K^T K of layer {layer.name} in {path}"
+    return Field(title, -(singular**2), certified**2, assumption, warnings)
 
 
 def _show(output: Output, judged: Field, result: dict[str, Any]) -> None:
