@@ -17,7 +17,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,9 +32,6 @@ from pdenet.data.members import (
 )
 from pdenet.files import missing_path
 
-if TYPE_CHECKING:
-    import torch
-
 NAMES = ("digits",)
 """Data sets that need no files."""
 
@@ -49,8 +45,8 @@ class ImageData:
     Attributes:
         name: what the data set is called.
         classes: names of the classes, in the order of the labels (sorted as text).
-        train_images, test_images: pixels (N, H, W, C) uint8, read-only; C is 1 or 3.
-        train_labels, test_labels: class of every image (N,) int64, read-only.
+        train_images, test_images: pixels (N, H, W, C) uint8; C is 1 or 3.
+        train_labels, test_labels: class of every image (N,) int64.
         mean, std: of every channel over the training part, in units where white is 1, float64;
             the standard deviation of a channel that never varies is given as 1.
     """
@@ -63,18 +59,6 @@ class ImageData:
     test_labels: np.ndarray
     mean: np.ndarray
     std: np.ndarray
-
-    def __post_init__(self) -> None:
-        for values in vars(self).values():
-            if isinstance(values, np.ndarray):
-                values.flags.writeable = False
-
-    def tensors(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (N, H, W, C) uint8 and labels (N,) int64 of ``train`` or ``test``, as copies."""
-        import torch
-
-        images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
-        return torch.tensor(images), torch.tensor(labels)
 
 
 def load_data(
