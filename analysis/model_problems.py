@@ -64,9 +64,10 @@ def heat_spectrum(
             "more" if huge else f"{count} for {points} points an axis",
             "take fewer points: for an even number of them the stiffest eigenvalue is the same",
         )
-    scale = 4 * diffusivity / spacing**2
-    if not math.isfinite(scale):
-        raise InputError("4 D / dx^2 that is finite", scale, "take other units of length")
+    scale = 4 * diffusivity / spacing / spacing
+    stiffest = reaction - dimension * scale
+    if not math.isfinite(stiffest):
+        raise InputError("eigenvalues that are finite", stiffest, "take other units of length")
     axis = np.sin(np.pi * np.arange(points // 2 + 1) / points) ** 2
     index = np.arange(axis.size)
     sums, last = axis, index

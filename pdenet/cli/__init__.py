@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = _run(words)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # SystemExit is how rich ends a process whose output nobody reads any more.
         _silence_stdout()
         return EXIT_PIPE
     except KeyboardInterrupt:

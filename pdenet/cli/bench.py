@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,7 +44,12 @@ def _load(name: str) -> Any:
             "the folder benchmarks beside the packages", "none", "run it in a clone of PDENet"
         )
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    # The scripts read what they share from their own folder, as when they are run themselves.
+    sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(file.parent))
     return module
 
 

@@ -183,18 +183,16 @@ def complex_number(value: complex | None) -> str:
 
 
 def check_writable(path: str, option: str) -> Path:
-    """The path of a file to be written, refused where it cannot be."""
+    """The path of a file to be written, refused where it cannot be (folders are made)."""
     remedy = f"pass another file to {option}"
     try:
         file = Path(path)
         if not path or "\0" in path or file.is_dir():
             raise InputError(f"a file for {option}", f"'{path}'" if path else "nothing", remedy)
-        folder = file.absolute().parent
-        if not folder.is_dir():
-            raise InputError(
-                f"a file in an existing folder for {option}", path, f"make the folder {folder}"
-            )
-        if not os.access(file if file.exists() else folder, os.W_OK):
+        place = file if file.exists() else file.absolute().parent
+        while not place.exists():
+            place = place.parent
+        if (place.is_file() and place != file) or not os.access(place, os.W_OK):
             raise InputError(f"a file that may be written for {option}", path, remedy)
     except OSError as error:  # a name too long for the file system
         raise InputError(f"a file for {option}", error.strerror, remedy) from None

@@ -45,7 +45,7 @@ def _usage(error: Any) -> InputError:
     if kind == "BadOptionUsage":
         name = error.option_name
         return InputError(f"a value for {name}", "none", f"write {name} VALUE")
-    extra = re.search(r"extra arguments? \((.*)\)$", error.format_message(), re.DOTALL)
+    extra = re.search(r"extra argument(?:s|\(s\))? \((.*)\)$", error.format_message(), re.DOTALL)
     if extra:
         return InputError(f"no further argument of {command}", f"'{extra.group(1)}'", remedy)
     return InputError(f"arguments of {command}", error.format_message(), remedy)

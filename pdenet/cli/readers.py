@@ -91,7 +91,7 @@ def read_npz(file: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"{wrong[0]} is not an array")
         return arrays
 
-    return _guarded(file, load)  # type: ignore[no-any-return]
+    return _guarded(file, load)
 
 
 def read_safetensors(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -109,7 +109,7 @@ def read_safetensors(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]
         with safe_open(file, framework="pt", device="cpu") as content:
             return {n: _widened(content.get_tensor(n)) for n in names}, metadata
 
-    return _guarded(file, load)  # type: ignore[no-any-return]
+    return _guarded(file, load)
 
 
 def safetensors_metadata(file: Path) -> dict[str, str]:
@@ -120,7 +120,7 @@ def safetensors_metadata(file: Path) -> dict[str, str]:
         with safe_open(file, framework="numpy") as content:
             return dict(content.metadata() or {})
 
-    return _guarded(file, load)  # type: ignore[no-any-return]
+    return _guarded(file, load)
 
 
 def _widened(tensor: Any) -> Any:

@@ -275,7 +275,7 @@ def _as_coupling(name: str, weight: np.ndarray, groups: int | None, stride: int)
                 return Depthwise(weight[:, 0], stride=stride)
             return Grouped(weight, groups, stride=stride)
         if shape[2:] == (1, 1):
-            return Pointwise(weight[:, :, 0, 0], dimension=2, stride=stride)
+            return Pointwise(weight[:, :, 0, 0], stride=stride)
         return Full(weight, stride=stride)
     except InputError as error:
         raise InputError(f"{error.expected} (layer {name})", error.got, error.remedy) from None

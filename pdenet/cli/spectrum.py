@@ -158,7 +158,7 @@ def _amplification(
     import numpy as np
 
     from analysis.methods import tableau
-    from analysis.stability import amplification
+    from analysis.steps import amplification
 
     known = np.linspace(0, record["norm_interval"][1], 1025) if singular is None else singular
     return float(amplification(tableau(method), -(known**2), step).value)

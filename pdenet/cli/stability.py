@@ -34,6 +34,7 @@ class Field:
         title: what it is, for the screen.
         eigenvalues: all different ones, shape (n,).
         norm: ||A|| where the field is symmetric negative semidefinite, else None.
+        normal: whether the eigenvalues decide, because the operator is known to be normal.
         assumption: what was assumed of it.
         warnings: what the reader should know.
     """
@@ -41,6 +42,7 @@ class Field:
     title: str
     eigenvalues: np.ndarray
     norm: float | None
+    normal: bool
     assumption: str
     warnings: list[str] = field(default_factory=list)
 
@@ -108,7 +110,8 @@ def stability(
 def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[str, Any], Field]:
     """The keys of the contract for the field that limits the step, and that field."""
     from analysis.methods import tableau
-    from analysis.stability import amplification, circle_contractivity_radius, largest_stable_step
+    from analysis.stability import circle_contractivity_radius
+    from analysis.steps import amplification, largest_stable_step
 
     table = tableau(method)
     limits = [largest_stable_step(table, item.eigenvalues) for item in fields]
@@ -129,7 +132,9 @@ def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[st
         "limiting_eigenvalue": limit.limiting_eigenvalue,
         "amplification": max((verdict.value for verdict in verdicts), default=None),
         "nonexpansive_limit": _nonexpansive_limit(radius, norms),
-        "assumption": "; ".join(dict.fromkeys([judged.assumption, limit.assumption])),
+        "assumption": judged.assumption
+        if judged.normal
+        else f"{limit.assumption} {judged.assumption}",
         "statement": limit.statement,
         "warnings": list(dict.fromkeys(warnings)),
     }
@@ -190,21 +195,18 @@ def _laplacian(points: int, grid: dict[str, Any]) -> Field:
     title += f"{number(options.get('diffusivity', 1.0))}, spacing "
     title += number(options.get("spacing", 1.0))
     title += f", reaction {number(rate)}" if rate else ""
-    assumption = "symmetric operator, whose eigenvalues tell its norm"
+    assumption = "Linear field with a symmetric operator: its eigenvalues decide."
     if rate > 0:
-        return Field(title, values, None, f"{assumption}; not dissipative, as the reaction grows")
-    return Field(title, values, -float(values[-1]), f"{assumption}; dissipative")
+        return Field(title, values, None, True, assumption)
+    return Field(title, values, -float(values[-1]), True, assumption)
 
 
 def _from_file(path: str) -> Field:
     from pdenet.cli.readers import read_eigenvalues
 
     values = read_eigenvalues(path)
-    assumption = (
-        "eigenvalues alone: they decide for a normal operator; of another one they bound no norm, "
-        "so that no non-expansive limit is given"
-    )
-    return Field(f"{values.size} eigenvalues of {path}", values, None, assumption)
+    assumption = "Eigenvalues do not tell the norm: no non-expansive limit is given."
+    return Field(f"{values.size} eigenvalues of {path}", values, None, False, assumption)
 
 
 def _from_source(path: str, size: tuple[int, int] | None) -> tuple[list[Field], str | None]:
@@ -238,12 +240,15 @@ def _gradient_field(
         # No transform diagonalises it: every value up to the certified norm may occur.
         singular = np.linspace(0.0, certified, 1025)
         known = f"singular values anywhere up to the certified norm, boundary {grid.boundary}"
+    values = -(singular**2)
+    # Squares of rounding errors are zeros, not eigenvalues close to the imaginary axis.
+    values[values > -1e-13 * certified**2] = 0.0
     assumption = (
-        f"frozen linear field -K^T K of layer {layer.name}, slope 1 in every unit, {known}; the "
-        "non-expansive limit rests on the certified norm of the largest layer"
+        f"Frozen linear field -K^T K of layer {layer.name}, slope 1 in every unit, {known}; the "
+        "non-expansive limit rests on the certified norm of the largest layer."
     )
     title = f"-K^T K of layer {layer.name} in {path}"
-    return Field(title, -(singular**2), certified**2, assumption, warnings)
+    return Field(title, values, certified**2, True, assumption, warnings)
 
 
 def _show(output: Output, judged: Field, result: dict[str, Any]) -> None:

@@ -161,12 +161,13 @@ def _train(config: RunConfig, out: str, resume: bool, output: Output) -> dict[st
 
     training = config.training
     console = output.progress
-    with console.status(f"reading {training.data}"):
+    with console.status(f"reading {training.data}") as status:
         data = load_data(
             training.data,
             train_images=training.train_images,
             test_images=training.test_images,
             seed=training.seed,
+            progress=lambda done, total, text: status.update(f"{text} {done}/{total or '?'}"),
         )
     columns = (TextColumn("{task.description}"), BarColumn(20), TimeRemainingColumn())
     with Progress(

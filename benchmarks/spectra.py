@@ -1,0 +1,77 @@
+"""Singular values and certified norms beside the common way: FFT of the weights, then an SVD.
+
+The peer transforms the dense weight onto the grid and takes the singular values of every frequency
+(Sedghi, Gupta & Long 2019), in NumPy and double precision. Its maximum is the norm at that grid and
+no bound for another; `certified_norm` bounds the norm for every image size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from _common import Rows, interleaved, main
+
+from analysis import spectra
+from analysis.couplings import Circulant, Depthwise, Full, Grouped, Lean, Pointwise
+from analysis.grid import Grid
+
+
+def rows(*, quick: bool = False, progress: Callable[[str], Any] = lambda text: None) -> Rows:
+    """One row a coupling: milliseconds, and ratios to FFT + SVD (below one is faster)."""
+    channels, side, repeats = (8, 8, 2) if quick else (64, 32, 5)
+    grid, found = Grid((side, side)), []
+    for name, coupling in _couplings(channels).items():
+        progress(f"{name}, {channels} channels, {side}x{side}")
+        dense = np.asarray(coupling.dense_weight())
+        seconds = interleaved(
+            {
+                "peer": partial(_fft_svd, dense, side),
+                "ours": partial(spectra.singular_values, coupling, grid),
+                "certified": partial(spectra.certified_norm, coupling),
+            },
+            repeats,
+        )
+        ours = np.sort(np.asarray(spectra.singular_values(coupling, grid)).ravel())
+        peer = np.sort(_fft_svd(dense, side).ravel())
+        found.append(
+            {
+                "coupling": name,
+                "channels": channels,
+                "side": side,
+                "fft_svd_ms": 1e3 * seconds["peer"],
+                "ours_ms": 1e3 * seconds["ours"],
+                "ours_ratio": seconds["ours"] / seconds["peer"],
+                "certified_ms": 1e3 * seconds["certified"],
+                "certified_ratio": seconds["certified"] / seconds["peer"],
+                "norm_difference": float(abs(ours[-1] - peer[-1]) / peer[-1]),
+            }
+        )
+    return found
+
+
+def _fft_svd(weight: np.ndarray, side: int) -> np.ndarray:
+    """All singular values of the periodic operator from the transformed dense weight."""
+    symbol = np.fft.fft2(weight, s=(side, side), axes=(2, 3)).transpose(2, 3, 0, 1)
+    return np.linalg.svd(symbol, compute_uv=False)
+
+
+def _couplings(channels: int) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    c = channels
+    centreless = rng.standard_normal((c, 3, 3))
+    centreless[:, 1, 1] = 0
+    return {
+        "full": Full(rng.standard_normal((c, c, 3, 3)) / c),
+        "depthwise": Depthwise(rng.standard_normal((c, 3, 3))),
+        "pointwise": Pointwise(rng.standard_normal((c, c)) / c),
+        "lean": Lean(rng.standard_normal((c, c)) / c, centreless),
+        "circulant": Circulant(rng.standard_normal((c, 3, 3)) / c, c, c),
+        "grouped": Grouped(rng.standard_normal((c, c // 4, 3, 3)) / c, 4),
+    }
+
+
+if __name__ == "__main__":
+    main("spectra", rows)
