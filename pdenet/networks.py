@@ -100,6 +100,9 @@ class NetworkConfig:
     pooling: str = "average"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.widths, list | tuple):
+            remedy = "pass widths=(16, 32)"
+            raise InputError("widths as a list of whole numbers", repr(self.widths), remedy)
         object.__setattr__(self, "widths", tuple(self.widths))
         for field, known in _CHOICES.items():
             name = getattr(self, field)

@@ -31,7 +31,7 @@ def step_method(name: str) -> tuple[str, ButcherTableau | None]:
     """
     if name in IMEX_METHODS:
         return IMEX_METHODS[name], None
-    table = tableau(name)
+    table = tableau(str(name))
     if not table.explicit:
         raise InputError(
             "an explicit method or ars111 for the steps of a network",

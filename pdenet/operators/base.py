@@ -63,7 +63,7 @@ class StencilOperator(nn.Module, ABC):
 
     name: ClassVar[str]
     bias: nn.Parameter | None
-    tap_index: Tensor
+    tap_index: Tensor | None
 
     def __init__(
         self,
@@ -88,6 +88,7 @@ class StencilOperator(nn.Module, ABC):
         self.padding_mode, self.five_point = padding_mode, five_point
         self._check_arguments(padding)
         self._check_structure()
+        self.register_buffer("tap_index", None)
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self._make_weights(factory)
         self.bias = nn.Parameter(torch.empty(out_channels, **factory)) if bias else None
@@ -255,7 +256,7 @@ class StencilOperator(nn.Module, ABC):
 
     def _dense_stencils(self, stencils: Tensor) -> Tensor:
         """The stored taps among zeros, ``(*leading, k1, k2)``."""
-        if self._tap_mask().all():
+        if self.tap_index is None:
             return stencils
         leading = stencils.shape[:-1]
         zeros = stencils.new_zeros(*leading, self.kernel_size[0] * self.kernel_size[1])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -52,7 +55,6 @@ def pad(x: Tensor, radius: tuple[int, int], padding_mode: str) -> Tensor:
     Raises:
         InputError: for an unknown padding and for images smaller than the padding.
 
-    >>> import torch
     >>> pad(torch.tensor([[[[1.0, 2.0, 3.0]]]]), (0, 1), "reflect")
     tensor([[[[2., 1., 2., 3., 2.]]]])
     """
@@ -77,7 +79,6 @@ def pad_adjoint(y: Tensor, radius: tuple[int, int], padding_mode: str) -> Tensor
     Returns:
         Images ``(B, C, H, W)``.
 
-    >>> import torch
     >>> pad_adjoint(torch.tensor([[[[1.0, 2.0, 3.0, 4.0, 5.0]]]]), (0, 1), "reflect")
     tensor([[[[2., 9., 4.]]]])
     """
@@ -97,7 +98,20 @@ def _fold_axis(y: Tensor, axis: int, radius: int, boundary: str) -> Tensor:
     # Added pixel by pixel, in a fixed order: index_add would sum in an order that changes from
     # run to run on a GPU, and seeds must reproduce.
     folded = interior.clone()
-    source = source_index(n, radius, boundary)
-    for position in [*range(radius), *range(n + radius, n + 2 * radius)]:
-        folded.select(axis, int(source[position])).add_(y.select(axis, position))
+    for position, source in _copies(n, radius, boundary):
+        folded.select(axis, source).add_(y.select(axis, position))
     return folded
+
+
+# A compiler would trace the NumPy of the index map as tensors, and looks through a bare cache.
+@torch.compiler.assume_constant_result
+def _copies(n: int, radius: int, boundary: str) -> tuple[tuple[int, int], ...]:
+    return _cached_copies(n, radius, boundary)
+
+
+@lru_cache(maxsize=256)
+def _cached_copies(n: int, radius: int, boundary: str) -> tuple[tuple[int, int], ...]:
+    """Positions that a padded axis has beyond its ``n`` pixels, each with the pixel it copies."""
+    index = source_index(n, radius, boundary)
+    positions = (*range(radius), *range(n + radius, n + 2 * radius))
+    return tuple((position, int(index[position])) for position in positions)

@@ -42,7 +42,7 @@ def test_contract(coupling, padding_mode, stride, five_point, dtype):
     for channels in CHANNELS.get(coupling, [(4, 4), (3, 5), (5, 3)]):
         options = {"stride": stride, "five_point": five_point, "padding_mode": padding_mode}
         operator = make(coupling, channels, dtype, **options)
-        for size in SIZES:
+        for size in SIZES if dtype == torch.float64 else SIZES[:2]:
             check_operator(operator, size, dtype)
 
 
