@@ -25,7 +25,7 @@ from pdenet.data.members import place
 from pdenet.data.sources import ImageData, load_data
 
 Files = dict[str, bytes]
-EXAMPLES = 100  # of damaged files, each
+EXAMPLES = 50  # of damaged files, each
 
 
 def encode(pixels: np.ndarray, kind: str = "PNG", **options) -> bytes:
