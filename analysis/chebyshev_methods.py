@@ -1,13 +1,14 @@
-"""Runge-Kutta-Chebyshev methods of order 1 and 2, their Butcher tables in exact rational arithmetic.
+"""Runge-Kutta-Chebyshev methods of order 1 and 2: Butcher tables in exact rational arithmetic.
 
-With T_j the Chebyshev polynomials, damping epsilon >= 0 and w0 = 1 + epsilon / s^2, the stages follow
+With the Chebyshev polynomials T_j, damping epsilon >= 0 and w0 = 1 + epsilon / s^2, the stages are
 
     Y_j = (1 - mu_j - nu_j) Y_0 + mu_j Y_{j-1} + nu_j Y_{j-2} + h mut_j F_{j-1} + h gat_j F_0,
     mu_j = 2 w0 b_j / b_{j-1},  nu_j = -b_j / b_{j-2},  mut_j = 2 w1 b_j / b_{j-1},
     gat_j = -(1 - b_{j-1} T_{j-1}(w0)) mut_j,
 
-so that Y_j has the stability polynomial P_j(z) = 1 - b_j T_j(w0) + b_j T_j(w0 + w1 z). Sources: Verwer,
-Appl. Numer. Math. 22 (1996), section 2; Sommeijer, Shampine & Verwer, J. Comput. Appl. Math. 88 (1997), section 2.
+so that Y_j has the stability polynomial P_j(z) = 1 - b_j T_j(w0) + b_j T_j(w0 + w1 z). Sources:
+Verwer, Appl. Numer. Math. 22 (1996), section 2; Sommeijer, Shampine & Verwer, J. Comput. Appl.
+Math. 88 (1997), section 2.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ def rkc1(stages: int, damping: Fraction) -> Table:
 
 
 def rkc2(stages: int, damping: Fraction) -> Table:
-    """(A, b) of the second-order method: b_j = T_j''(w0) / T_j'(w0)^2, b_0 = b_1 = b_2, w1 = T_s'(w0) / T_s''(w0).
+    """(A, b) of the second-order method: b_j = T_j''(w0) / T_j'(w0)^2, b_0 = b_1 = b_2.
 
-    The real stability interval is about (2/3) (s^2 - 1) (1 - 2 damping / 15).
+    With w1 = T_s'(w0) / T_s''(w0). The real stability interval is about
+    (2/3) (s^2 - 1) (1 - 2 damping / 15).
 
     >>> A, b = rkc2(2, Fraction(0))
     >>> sum(w * sum(row) for w, row in zip(b, A))
@@ -64,7 +66,7 @@ def rkc2(stages: int, damping: Fraction) -> Table:
 
 
 def _table(w0: Fraction, w1: Fraction, b: list[Fraction], value: list[Fraction]) -> Table:
-    """The Butcher table of the recurrence: row j holds the weights of F_0 .. F_{s-1} in (Y_j - Y_0) / h."""
+    """The table of the recurrence: row j holds the weights of F_0 .. F_{s-1} in (Y_j - Y_0) / h."""
     stages = len(b) - 1
     rows = [[Fraction(0)] * stages, [b[1] * w1] + [Fraction(0)] * (stages - 1)]
     for j in range(2, stages + 1):

@@ -1,4 +1,4 @@
-"""Runge-Kutta methods as data: exact Butcher tables with a proved order, read by theory and networks alike.
+"""Runge-Kutta methods as data: exact Butcher tables with a proved order, for theory and networks.
 
     k_i = f(y_n + h sum_j a_ij k_j),     y_{n+1} = y_n + h sum_i b_i k_i
 
@@ -19,7 +19,7 @@ from analysis.errors import InputError, unknown_name
 from analysis.order_conditions import proved_order
 
 Number = Fraction | int | str
-MAXIMUM_STAGES = 100
+MAXIMUM_STAGES = 50  # of the Chebyshev families: their exact tables grow to thousands of digits
 
 
 def _exact(value: object) -> Fraction:
@@ -57,9 +57,9 @@ def parse_rational(text: str, what: str) -> Fraction:
 class ButcherTableau:
     """A Runge-Kutta method: `A` (s rows of s), `b` (s), `c` (s, the row sums of A), all Fractions.
 
-    Sequences of Fraction, int or strings such as "1/3" are accepted and stored as tuples; `c` may be
-    left out. Raises InputError for shapes that do not fit, inexact entries, `c` other than the row
-    sums, or weights that do not sum to one (such a method converges to nothing).
+    Sequences of Fraction, int or strings such as "1/3" are accepted and stored as tuples; `c` may
+    be left out. Raises InputError for shapes that do not fit, inexact entries, `c` other than the
+    row sums, or weights that do not sum to one (such a method converges to nothing).
 
     >>> ButcherTableau("euler", A=[[0]], b=[1]).order
     1
@@ -224,7 +224,7 @@ _FAMILIES = {
         lambda name: _theta(name, _HALF), "implicit trapezoidal rule, A-stable, order 2"
     ),
     "theta": _Family(
-        lambda name, value: _theta(name, value),
+        _theta,
         "y + h ((1 - value) f(y) + value f(y+)): 0 Euler, 1/2 trapezoidal, 1 backward Euler",
         (("value", _Parameter(_HALF, Fraction(0), Fraction(1))),),
     ),

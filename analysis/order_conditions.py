@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 
 Tree = tuple["Tree", ...]  # a root with its sub-trees, in sorted order; () is the single node
 
@@ -37,7 +37,7 @@ def _graft(tree: Tree) -> list[Tree]:
     return grown
 
 
-@lru_cache(maxsize=None)
+@cache
 def rooted_trees(order: int) -> tuple[Tree, ...]:
     """All rooted trees with `order` nodes.
 

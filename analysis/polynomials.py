@@ -1,4 +1,4 @@
-"""Exact univariate polynomials over the rationals: square-free factors, Sturm counts, roots in full double precision.
+"""Exact polynomials over the rationals: square-free factors, Sturm counts, correctly rounded roots.
 
 A polynomial is a sequence of coefficients in ascending powers, `int` or `fractions.Fraction`. All
 algebra is exact, so double roots (|R| = 1 touched by undamped Chebyshev methods) and roots at end
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise, zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +37,7 @@ def add(p: Coefficients, q: Coefficients, factor: Rational = 1) -> tuple[Rationa
     >>> add((1, 2), (1, 2), -1)
     ()
     """
-    short = [Fraction(0)] * abs(len(p) - len(q))
-    left = list(p) + short if len(p) < len(q) else list(p)
-    right = list(q) + short if len(q) < len(p) else list(q)
-    return trim([a + factor * b for a, b in zip(left, right, strict=True)])
+    return trim([a + factor * b for a, b in zip_longest(p, q, fillvalue=0)])
 
 
 def multiply(p: Coefficients, q: Coefficients) -> tuple[Rational, ...]:
@@ -135,7 +133,7 @@ def quotient(p: Coefficients, q: Coefficients) -> tuple[Fraction, ...]:
 
 
 def square_free_factors(p: Coefficients) -> list[tuple[Integers, int]]:
-    """Square-free, pairwise coprime factors with their multiplicities (Yun 1976), constants left out.
+    """Square-free, coprime factors with their multiplicities (Yun 1976), without the constant.
 
     >>> square_free_factors(multiply((-1, 1), multiply((2, 1), (2, 1))))
     [((-1, 1), 1), ((2, 1), 2)]
@@ -170,7 +168,7 @@ def sign_at(p: Coefficients, x: Rational) -> int:
 
 
 def sign_after(p: Coefficients, x: Rational) -> int:
-    """The sign of p immediately to the right of x: that of the first derivative that does not vanish.
+    """The sign of p just to the right of x: that of the first derivative that does not vanish.
 
     >>> sign_after((0, 0, -1), 0)
     -1
@@ -184,7 +182,7 @@ def sign_after(p: Coefficients, x: Rational) -> int:
 
 
 def sturm_sequence(p: Coefficients) -> list[Integers]:
-    """The Sturm sequence p, p', -(p mod p'), ... of a square-free polynomial, positively rescaled."""
+    """The Sturm sequence p, p', -(p mod p'), ... of a square-free p, positively rescaled."""
     sequence = [primitive(p), primitive(derivative(p))]
     while len(sequence[-1]) > 1:
         rest = _remainder(sequence[-2], sequence[-1])
@@ -195,7 +193,7 @@ def sturm_sequence(p: Coefficients) -> list[Integers]:
 def _variations(sequence: list[Integers], x: Rational) -> int:
     """Sign changes along the Sturm sequence at x, zeros skipped."""
     signs = [s for s in (sign_at(q, x) for q in sequence) if s]
-    return sum(a != b for a, b in zip(signs, signs[1:], strict=False))
+    return sum(a != b for a, b in pairwise(signs))
 
 
 def _root_bound(p: Integers) -> Fraction:
@@ -274,7 +272,7 @@ def real_roots(p: Coefficients) -> list[float]:
 
 
 def first_sign_change(p: Coefficients) -> float | None:
-    """The smallest x > 0 at which p changes sign (roots of even multiplicity do not count), or None.
+    """The smallest x > 0 at which p changes sign (no root of even multiplicity), or None.
 
     >>> first_sign_change(multiply(multiply((-1, 1), (-1, 1)), (-2, 1)))
     2.0
@@ -310,11 +308,15 @@ def _newton_step(p: Integers, z: complex) -> complex:
 
 
 def _simple_roots(p: Integers) -> NDArray[np.complex128]:
-    """All roots of a square-free polynomial with p(0) != 0: Ehrlich-Aberth with exact Newton steps."""
+    """All roots of a square-free p with p(0) != 0: Ehrlich-Aberth with exact Newton steps."""
     degree = len(p) - 1
     # A circle through the geometric mean of the roots keeps the companion matrix in range.
     scale = Fraction(2) ** round((abs(p[0]).bit_length() - abs(p[-1]).bit_length()) / degree)
     scaled = primitive([a * scale**k for k, a in enumerate(p)])
+    top = max(map(abs, scaled))
+    # Far more digits than cancel near the roots; the exact ones can be hundreds of times as long.
+    excess = max(top.bit_length() - 128 - 16 * degree, 0)
+    scaled = tuple(a >> excess for a in scaled)
     top = max(map(abs, scaled))
     with np.errstate(all="ignore"):
         z = np.roots([a / top for a in reversed(scaled)]).astype(complex)
@@ -331,11 +333,11 @@ def _simple_roots(p: Integers) -> NDArray[np.complex128]:
             moved |= bool(abs(step) > 2e-16 * abs(z[i]))
         if not moved:
             break
-    return z * float(scale)
+    return np.asarray(z * float(scale))
 
 
 def complex_roots(p: Coefficients) -> NDArray[np.complex128]:
-    """All complex roots of p with p(0) != 0, repeated by multiplicity, each to nearly full precision.
+    """All complex roots of p with p(0) != 0, repeated by multiplicity, to nearly full precision.
 
     >>> complex_roots((1, 2, 1))
     array([-1.+0.j, -1.+0.j])

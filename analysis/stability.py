@@ -1,4 +1,4 @@
-"""Stability functions of Runge-Kutta methods, their exact real and imaginary intervals, circle contractivity.
+"""Stability functions of Runge-Kutta methods: exact real and imaginary intervals, contractivity.
 
 On y' = lambda y one step is y+ = R(h lambda) y with the rational function
 
@@ -31,11 +31,11 @@ _EXACT_STAGES = 12  # beyond, exact determinants cost seconds and an eigenvalue 
 
 @dataclass(frozen=True)
 class StabilityFunction:
-    """R = numerator / denominator: exact coefficients in ascending powers, no common root, both 1 at 0.
+    """R = numerator / denominator: exact coefficients, ascending, no common root, both 1 at 0.
 
-    Called on a complex array it returns a complex array of the same shape. Evaluation multiplies the
-    factors 1 - z / root, which keeps its relative accuracy where powers of z cancel (twenty digits
-    for a Chebyshev method of 30 stages).
+    Called on a complex array it returns a complex array of the same shape. Evaluation multiplies
+    the factors 1 - z / root, which keeps its relative accuracy where powers of z cancel (twenty
+    digits for a Chebyshev method of 30 stages).
 
     >>> stability_function(tableau("crank-nicolson"))(-2.0)
     np.complex128(0j)
@@ -55,6 +55,7 @@ class StabilityFunction:
         return _read_only(polynomials.complex_roots(self.denominator))
 
     def __call__(self, z: ArrayLike) -> Any:
+        """R(z), element by element; infinite at a pole."""
         points = np.asarray(z, dtype=complex)
         value = np.ones_like(points)
         with np.errstate(all="ignore"):
@@ -68,7 +69,7 @@ class StabilityFunction:
 
     @cached_property
     def a_stable(self) -> bool:
-        """Whether |R| <= 1 in the whole left half-plane (maximum principle: on its edge, and no pole in it)."""
+        """Whether |R| <= 1 in the left half-plane: on its edge, and no pole in it."""
         on_edge = math.isinf(imaginary_stability_interval(self))
         return on_edge and bool(np.all(self.poles.real > 0))
 
@@ -85,7 +86,9 @@ def as_tableau(method: str | ButcherTableau) -> ButcherTableau:
 
 @lru_cache(maxsize=128)
 def stability_function(method: ButcherTableau) -> StabilityFunction:
-    """The exact stability function of a Runge-Kutta method (Hairer & Wanner, Solving ODEs II, section IV.3).
+    """The exact stability function of a Runge-Kutta method.
+
+    Source: Hairer & Wanner, Solving Ordinary Differential Equations II, section IV.3.
 
     >>> stability_function(tableau("heun")).numerator
     (Fraction(1, 1), Fraction(1, 1), Fraction(1, 2))
@@ -93,7 +96,9 @@ def stability_function(method: ButcherTableau) -> StabilityFunction:
     if method.explicit:
         return StabilityFunction(_explicit_polynomial(method), (Fraction(1),))
     denominator = _determinant(method.A)
-    numerator = _determinant([[a - w for a, w in zip(row, method.b, strict=True)] for row in method.A])
+    numerator = _determinant(
+        [[a - w for a, w in zip(row, method.b, strict=True)] for row in method.A]
+    )
     common = polynomials.gcd(numerator, denominator)
     return StabilityFunction(
         _normalised(polynomials.quotient(numerator, common)),
@@ -136,11 +141,12 @@ def _determinant(matrix: Sequence[Sequence[Fraction]]) -> Fractions:
     return tuple(Fraction(a) for a in polynomials.trim(coefficients))
 
 
+@lru_cache(maxsize=128)
 def real_stability_interval(R: StabilityFunction) -> float:
-    """The largest x such that |R| <= 1 on [-x, 0], exact up to one rounding; infinite where none is.
+    """The largest x such that |R| <= 1 on [-x, 0], exact up to one rounding, or infinite.
 
-    |R(-t)| = 1 is left where (N - D)(N + D)(-t) changes sign: points where |R| only touches 1 do not
-    count, whatever their number (theory §4, last paragraph).
+    |R(-t)| = 1 is left where (N - D)(N + D)(-t) changes sign: points where |R| only touches 1 do
+    not count, whatever their number (theory §4, last paragraph).
 
     >>> real_stability_interval(stability_function(tableau("rkc1:stages=12,damping=0")))
     288.0
@@ -165,11 +171,13 @@ def _first_change(factors: Sequence[Sequence[Rational]]) -> float:
     return min((x for x in changes if x is not None), default=math.inf)
 
 
+@lru_cache(maxsize=128)
 def imaginary_stability_interval(R: StabilityFunction) -> float:
-    """The largest y such that |R| <= 1 on [-iy, iy]; 0 where |R| > 1 next to 0, infinite where none is.
+    """The largest y such that |R| <= 1 on [-iy, iy], exact up to one rounding, or infinite.
 
-    E(w) = |N(iy)|^2 - |D(iy)|^2 is a polynomial in w = y^2. Its first coefficient that does not vanish
-    decides whether the interval is 0, however small the excess; its first sign change is the end.
+    E(w) = |N(iy)|^2 - |D(iy)|^2 is a polynomial in w = y^2. The interval is 0 where its first
+    coefficient that does not vanish is positive, however small the excess; else it ends at the
+    first sign change.
 
     >>> imaginary_stability_interval(stability_function(tableau("heun")))
     0.0
@@ -191,15 +199,18 @@ def _squared_on_imaginary_axis(p: Fractions) -> tuple[Rational, ...]:
 
 
 def circle_contractivity_radius(method: ButcherTableau) -> float:
-    """The largest r such that the method contracts whenever Euler does with step size h / r, in any inner product.
+    """The largest r such that a step h contracts whenever an Euler step h / r does.
 
-    r = -1 / lambda_min(B^{-1/2} (B A + A^T B - b b^T) B^{-1/2}) with B = diag(b) > 0; 0 where a stage
-    that counts has b_i <= 0; infinite where the matrix is positive semi-definite (algebraic
-    stability). Correctly rounded up to 12 stages, to rounding errors beyond. Steps with h L ||K||^2 <= 2 r are non-expansive on gradient fields (theory §4.2;
-    Dahlquist & Jeltsch 1979). Stages that do not influence the step are left out.
+    r = -1 / lambda_min(B^{-1/2} (B A + A^T B - b b^T) B^{-1/2}) with B = diag(b) > 0; 0 where a
+    stage that counts has b_i <= 0; infinite where the matrix is positive semi-definite (algebraic
+    stability). Steps with h L ||K||^2 <= 2 r are non-expansive on y' = -K^T sigma(K y + b) (theory
+    §4.2; Dahlquist & Jeltsch 1979). Stages that do not influence the step are left out. Correctly
+    rounded up to 12 stages, up to rounding errors beyond.
 
-    >>> circle_contractivity_radius(tableau("euler")), circle_contractivity_radius(tableau("midpoint"))
-    (1.0, 0.0)
+    >>> circle_contractivity_radius(tableau("euler"))
+    1.0
+    >>> circle_contractivity_radius(tableau("midpoint"))
+    0.0
     """
     used = _stages_that_count(method)
     b = [method.b[i] for i in used]
