@@ -211,15 +211,20 @@ class Coupling(ABC):
         operator keeps every ``stride``-th pixel. Works for all four boundaries.
         """
         weight = to_numpy(self.dense_weight()).astype(float)
+        shifts = self.shift_matrices(grid)
+        rows, columns = shifts[0].shape
+        total = sp.csr_matrix((weight.shape[0] * rows, weight.shape[1] * columns))
         flat = weight.reshape(*weight.shape[:2], -1)
-        rows = np.arange(grid.size).reshape(grid.shape)
-        kept = rows[tuple(slice(None, None, self.stride) for _ in grid.shape)].ravel()
-        total = sp.csr_matrix((weight.shape[0] * kept.size, weight.shape[1] * grid.size))
-        for tap, offset in enumerate(offsets(self.kernel_shape)):
+        for tap, shift in enumerate(shifts):
             if flat[..., tap].any():
-                shift = shift_matrix(tuple(offset), grid)[kept]
                 total = total + sp.kron(sp.csr_matrix(flat[..., tap]), shift, format="csr")
         return total
+
+    def shift_matrices(self, grid: Grid) -> list[sp.csr_matrix]:
+        """Sparse ``(pixels_out, pixels)`` matrix of every tap: shifts, thinned by the stride."""
+        pixels = np.arange(grid.size).reshape(grid.shape)
+        kept = pixels[tuple(slice(None, None, self.stride) for _ in grid.shape)].ravel()
+        return [shift_matrix(tuple(offset), grid)[kept] for offset in offsets(self.kernel_shape)]
 
     def to_dense(self, grid: Grid) -> np.ndarray:
         """The operator as a dense NumPy matrix, ``(c_out * pixels_out, c_in * pixels)``."""
