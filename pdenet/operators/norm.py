@@ -17,7 +17,7 @@ import math
 import numpy as np
 import torch
 
-from analysis.backend import like, to_double, to_numpy
+from analysis.backend import Array, like, to_double, to_numpy
 from analysis.certificates import certified_norm
 from analysis.coupling import Coupling
 from analysis.couplings import Depthwise
@@ -64,7 +64,8 @@ class NormBound:
         """
         if not self._remember(coupling, scaling):
             return math.inf
-        result = certified_norm(coupling, row_scaling=scaling, boundary=self.boundary)
+        operator, rows = _double(coupling, scaling)
+        result = certified_norm(operator, row_scaling=rows, boundary=self.boundary)
         self.certified = float(result.upper)
         self._guess = float(result.lower) / LADDER
         return self.certified
@@ -122,9 +123,8 @@ def grid_bound(
     Returns:
         The bound, and a guess for similar weights.
     """
-    root = torch.from_numpy(np.sqrt(scaling))
-    scaled = coupling.double()
-    scaled = scaled.scale_rows(like(root, scaled.dense_weight()))
+    operator, root = _double(coupling, np.sqrt(scaling))
+    scaled = operator.scale_rows(root)
     axis = 2 * np.pi / points * np.arange(points)
     # Real weights: ||K^(-w)|| = ||K^(w)||, half of the first axis suffices.
     mesh = np.meshgrid(axis[: points // 2 + 1], axis, indexing="ij")
@@ -162,6 +162,12 @@ def _largest_norm(matrices: torch.Tensor, guess: float) -> tuple[float, float]:
     # Where nothing exceeded the guess, the next one looks lower.
     low = rungs == 1 and not len(kept)
     return bound * frobenius, threshold * frobenius / LADDER ** (2 if low else 1)
+
+
+def _double(coupling: Coupling, rows: np.ndarray) -> tuple[Coupling, Array]:
+    """The coupling in float64 and numbers of its rows as an array beside its weights."""
+    operator = coupling.double()
+    return operator, like(rows, operator.dense_weight())
 
 
 def _extension(coupling: Coupling, boundary: str) -> float:

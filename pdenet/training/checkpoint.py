@@ -127,11 +127,7 @@ def load_run(path: str | Path) -> LoadedRun:
     file = path / MODEL_FILE if path.is_dir() else path
     tensors, metadata = _read(file, MODEL_FORMAT)
     config = _config(file, metadata)
-    try:
-        facts = {f.name: json.loads(metadata[f.name]) for f in fields(ImageFacts)}
-        images = ImageFacts(**{name: tuple(value) for name, value in facts.items()})
-    except (KeyError, ValueError, TypeError) as error:
-        raise _unusable(file, f"metadata without readable {error}") from None
+    images = _image_facts(file, metadata, config)
     # On the meta device first: a file that lies about its sizes allocates nothing.
     with torch.device("meta"):
         wanted = PDENet(config.network).state_dict()
@@ -258,6 +254,24 @@ def _read(file: Path, expected_format: str) -> tuple[dict[str, torch.Tensor], di
     except (SafetensorError, OSError, UnicodeError, RuntimeError) as error:
         raise _unusable(file, f"an unreadable file ({error})") from None
     return tensors, metadata
+
+
+def _image_facts(file: Path, metadata: dict[str, str], config: RunConfig) -> ImageFacts:
+    """Classes, shape and statistics from the metadata, each of the type and length it must have."""
+    values: dict[str, Any] = {}
+    channels, classes = config.network.in_channels, config.network.classes
+    expected = {"classes": (str, classes), "image_shape": (int, 3)}
+    expected |= {"mean": (float, channels), "std": (float, channels)}
+    for name, (kind, length) in expected.items():
+        try:
+            value = json.loads(metadata[name])
+        except (KeyError, ValueError, RecursionError):
+            raise _unusable(file, f"metadata without readable {name}") from None
+        good = isinstance(value, list) and len(value) == length
+        if not good or any(type(item) is not kind for item in value):
+            raise _unusable(file, f"metadata where {name} is not {length} x {kind.__name__}")
+        values[name] = tuple(value)
+    return ImageFacts(**values)
 
 
 def _config(file: Path, metadata: dict[str, str]) -> RunConfig:
