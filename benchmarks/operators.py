@@ -42,8 +42,7 @@ def rows(*, quick: bool = False, progress: Callable[[str], Any] = lambda text: N
             found.append(
                 {
                     "coupling": name,
-                    "channels": channels,
-                    "side": side,
+                    "size": f"{channels}x{side}x{side}",
                     "weights": sum(p.numel() for p in module.parameters()),
                     "forward_ms": 1e3 * forward[name],
                     "forward_ratio": forward[name] / forward["nn.Conv2d"],

@@ -7,6 +7,7 @@ function, so that `pdenet stability --laplacian` starts without torch, matplotli
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `pdenet`; those of the process by default.
     """
     words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        # File names may hold bytes that are no text, and not every terminal knows Greek.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = _run(words)
         sys.stdout.flush()

@@ -100,7 +100,10 @@ class Output:
             return
         envelope = {"schema": SCHEMA, "version": __version__, "command": self.command}
         document = envelope | dict(result) | {"warnings": self.warnings}
-        text = json.dumps(jsonable(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        # A terminal or pipe may have any encoding; ASCII survives all of them.
+        ascii_only = self.target == "-"
+        text = json.dumps(jsonable(document), indent=2, ensure_ascii=ascii_only, allow_nan=False)
+        text += "\n"
         if self.target == "-":
             sys.stdout.write(text)
             sys.stdout.flush()

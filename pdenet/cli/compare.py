@@ -58,8 +58,8 @@ def run_facts(path: str) -> dict[str, Any]:
 
 def step_margin(path: str) -> float | None:
     """Smallest certified non-expansive limit over the step size; None without a theorem."""
+    from analysis.certificates import certified_norm
     from analysis.methods import tableau
-    from analysis.spectra import certified_norm
     from analysis.stability import circle_contractivity_radius
     from pdenet.cli.sources import open_source
 
@@ -85,17 +85,22 @@ def _metrics(file: Path) -> list[dict[str, float | None]]:
         return []
 
 
+def _network(row: dict[str, Any]) -> str:
+    """The network of a run in a few words."""
+    words = [row["block"], row["coupling"], row["method"], f"h = {number(row['step_size'], 3)}"]
+    return " ".join(words + (["constrained"] if row["constraint"] != "none" else []))
+
+
 def _show(output: Output, rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     numbers = ("weights", "Mmadds", "accuracy", "seconds", "margin")
-    table = new_table("run", "network", *numbers, right=numbers)
+    table = new_table("run", *numbers, right=numbers)
     for row in rows:
         margin, accuracy = row["step_margin"], row["test_accuracy"]
         colour = "default" if margin is None else "green" if margin >= 1 else "yellow"
         table.add_row(
-            Text(row["run"]),
-            f"{row['block']} {row['coupling']} {row['method']} h={number(row['step_size'], 3)}",
+            Text.assemble((row["run"], "bold"), "\n", (_network(row), "dim")),
             number(row["weights"]),
             number(row["multiply_adds"] / 1e6, 4),
             "-" if accuracy is None else f"{100 * accuracy:.2f} %",

@@ -24,7 +24,7 @@ class Layer:
 
     Attributes:
         name: as the source calls it.
-        coupling: the operator as the analysis knows it, NumPy weights.
+        coupling: the operator as the analysis knows it.
         boundary: boundary condition, a name of `analysis.grid.BOUNDARIES`.
         size: height and width of its input; None where the source does not say.
     """
@@ -45,10 +45,21 @@ class Layer:
 
         return Grid(size or self.size or DEFAULT_SIZE, boundary=boundary or self.boundary)
 
-    def diagonal(self, grid: Grid) -> bool:
-        """Whether a transform gives the singular values on this grid exactly (theory §1)."""
-        even = grid.boundary == "replicate" and self.coupling.stride == 1
-        return grid.boundary == "periodic" or (even and self.coupling.axis_even())
+    def transformed(self, grid: Grid) -> Grid | None:
+        """The grid whose transform gives the singular values on `grid` exactly (theory §1).
+
+        None where there is no such transform.
+        """
+        from dataclasses import replace
+
+        coupling = self.coupling
+        if grid.boundary == "periodic":
+            return grid
+        if coupling.stride > 1:
+            return None
+        if not any(coupling.radius):  # a 1x1 operator meets no boundary
+            return replace(grid, boundary="periodic")
+        return grid if grid.boundary == "replicate" and coupling.axis_even() else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +108,7 @@ def open_source(
         raise InputError("a run, a .safetensors or an .npz file", error, "check SOURCE") from None
     if not exists:
         raise _missing(path)
-    if folder or (place.suffix == ".safetensors" and "format" in safetensors_metadata(place)):
+    if folder or (place.suffix == ".safetensors" and _is_ours(place)):
         given = [option for option, values in overrides.items() if values]
         if given:
             raise InputError(
@@ -111,6 +122,11 @@ def open_source(
     raise InputError(
         "a run folder, a .safetensors or an .npz file", f"'{path}'", "pass one of these as SOURCE"
     )
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether training wrote a .safetensors file: then its metadata tells the network."""
+    return safetensors_metadata(file).get("format", "").startswith("pdenet")
 
 
 def _missing(path: str) -> InputError:
@@ -134,21 +150,31 @@ def _read_run(path: str, layer: str | None) -> Source:
     run = load_run(path)
     sizes = _input_sizes(run.network, run.images.image_shape)
     layers = [
-        Layer(name, module.coupling().double(), module.boundary, _nearest(sizes, name))
+        Layer(name, _in_numpy(module.coupling()), module.boundary, _nearest(sizes, name))
         for name, module in run.network.named_modules()
         if isinstance(module, StencilOperator)
     ]
     warnings: list[str] = []
     config = run.config.network
     fields = _time_steps(run.network, sizes, warnings)
-    layers, fields = _keep(layers, layer), _keep(fields, layer, among=layers)
+    if layer is not None:
+        names = [item.name for item in layers]
+        layers = [item for item in layers if _belongs(item.name, layer)]
+        fields = [i for i in fields if _belongs(i.name, layer) or _belongs(layer, i.name)]
+        if not layers:
+            raise unknown_name("layer", layer, names)
     return Source(path, layers, fields, config.method, config.step_size, warnings)
+
+
+def _belongs(name: str, part: str) -> bool:
+    """Whether a module is the named part of the network or lies in it."""
+    return name == part or name.startswith(f"{part}.")
 
 
 def _time_steps(
     network: Any, sizes: dict[str, tuple[int, int]], warnings: list[str]
 ) -> list[Layer]:
-    """The operators K of the steps y' = -K^T sigma(S K y + b), as S^(1/2) K."""
+    """The operators K of the steps y' = -K^T sigma(S K y + b), as (L S)^(1/2) K."""
     from analysis.stacked import Stacked
     from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm
 
@@ -165,14 +191,16 @@ def _time_steps(
                 warnings.append(f"{name}: the plain reaction is left out, the diffusion counts")
         else:
             continue
-        scaled = [_folded(f"{name}.term", *part, warnings) for part in parts]
+        scaled = [_folded(name, *part, term.slope_bound, warnings) for part in parts]
         coupling = scaled[0] if len(scaled) == 1 else Stacked(parts=tuple(scaled))
         fields.append(Layer(name, coupling, parts[0][0].boundary, _nearest(sizes, name)))
     return fields
 
 
-def _folded(name: str, operator: Any, normalization: Any, warnings: list[str]) -> Coupling:
-    """S^(1/2) K with the scale S of the normalisation at inference."""
+def _folded(
+    name: str, operator: Any, normalization: Any, slope_bound: float, warnings: list[str]
+) -> Coupling:
+    """(L S)^(1/2) K with the scale S of the normalisation at inference and the slope bound L."""
     import numpy as np
 
     from pdenet.layers.normalization import inference_affine
@@ -186,8 +214,20 @@ def _folded(name: str, operator: Any, normalization: Any, warnings: list[str]) -
             f"{', '.join(map(str, negative[:5]))}{', ...' if negative.size > 5 else ''} are "
             "anti-diffusive and counted as positive; pdenet inspect judges them"
         )
-    coupling: Coupling = operator.coupling().double()
-    return coupling.scale_rows(np.sqrt(np.abs(gains)))
+    return _in_numpy(operator.coupling()).scale_rows(np.sqrt(slope_bound * np.abs(gains)))
+
+
+def _in_numpy(coupling: Any) -> Coupling:
+    """A coupling with float64 NumPy weights in place of live tensors."""
+    from dataclasses import fields, replace
+
+    from torch import Tensor
+
+    values = {item.name: getattr(coupling, item.name) for item in fields(coupling)}
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    arrays = {name: t.detach().double().cpu().numpy() for name, t in tensors.items()}
+    converted: Coupling = replace(coupling, **arrays)
+    return converted
 
 
 def _input_sizes(network: Any, image_shape: tuple[int, int, int]) -> dict[str, tuple[int, int]]:
@@ -244,8 +284,8 @@ def _read_weights(
         for name in names
     ]
     assumption = (
-        "weights without metadata: every 4-D array is read as a dense stride-1 convolution with "
-        "periodic boundary (--groups NAME=G, --stride NAME=S and --boundary say otherwise)"
+        "weights without metadata: every 4-D array is read as a dense stride-1 convolution unless "
+        "--groups NAME=G or --stride NAME=S say otherwise; the boundary is taken as periodic"
     )
     return Source(path, layers, layers, warnings=[assumption])
 
@@ -279,15 +319,3 @@ def _as_coupling(name: str, weight: np.ndarray, groups: int | None, stride: int)
         return Full(weight, stride=stride)
     except InputError as error:
         raise InputError(f"{error.expected} (layer {name})", error.got, error.remedy) from None
-
-
-def _keep(layers: list[Layer], name: str | None, among: list[Layer] | None = None) -> list[Layer]:
-    """The layer of that name; `among` are the layers already chosen, whose steps are kept."""
-    if name is None:
-        return layers
-    if among is not None:
-        return [item for item in layers if any(a.name.startswith(item.name) for a in among)]
-    found = [item for item in layers if item.name == name]
-    if not found:
-        raise unknown_name("layer", name, [item.name for item in layers])
-    return found

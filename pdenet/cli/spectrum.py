@@ -26,6 +26,8 @@ from pdenet.cli.sources import Layer, open_source
 if TYPE_CHECKING:
     import numpy as np
 
+    from analysis.grid import Grid
+
 EXAMPLE = "pdenet spectrum runs/lean --size 32x32 --save spectrum.png"
 
 
@@ -102,13 +104,13 @@ def layer_record(
 ) -> tuple[dict[str, Any], np.ndarray | None]:
     """The keys of the contract for one layer, and its singular values where they are known."""
     from analysis import spectra
+    from analysis.backend import to_numpy
+    from analysis.certificates import certified_norm
 
     grid, coupling = layer.grid(size, boundary), layer.coupling
-    singular = None
-    if layer.diagonal(grid):
-        import numpy as np
-
-        singular = np.sort(np.asarray(spectra.singular_values(coupling, grid)).ravel())[::-1]
+    transformed, singular = layer.transformed(grid), None
+    if transformed is not None:
+        singular = to_numpy(spectra.singular_values(coupling, transformed))
         interval = [float(singular[0]), float(singular[0])]
     else:
         bounds = spectra.norm(coupling, grid)
@@ -129,8 +131,8 @@ def layer_record(
         "size": list(grid.shape),
         "norm": interval[0],
         "norm_interval": interval,
-        "norm_certified": float(spectra.certified_norm(coupling, boundary=grid.boundary).upper),
-        "spectral_radius": _spectral_radius(layer, grid),
+        "norm_certified": float(certified_norm(coupling, boundary=grid.boundary).upper),
+        "spectral_radius": _spectral_radius(layer, transformed),
         "singular_values": {
             "count": count if singular is None else int(singular.size),
             "min": None if singular is None else float(singular[-1]),
@@ -140,13 +142,13 @@ def layer_record(
     return record, singular
 
 
-def _spectral_radius(layer: Layer, grid: Any) -> float | None:
+def _spectral_radius(layer: Layer, grid: Grid | None) -> float | None:
     """Largest modulus of an eigenvalue; None where the operator is not square or not diagonal."""
     from analysis import spectra
 
     coupling = layer.coupling
     square = coupling.channels_in == coupling.channels_out and coupling.stride == 1
-    if not square or not layer.diagonal(grid):
+    if not square or grid is None:
         return None
     return float(spectra.spectral_radius(coupling, grid))
 
@@ -211,13 +213,12 @@ def _show(
 
     numbers = ["norm", "certified", "radius", "smallest"]
     judged = ["growth"] if method is not None else []
-    table = new_table("layer", "operator", "size", *numbers, *judged, right=numbers + judged)
+    table = new_table("layer", *numbers, *judged, right=numbers + judged)
     for record in records:
         out, into, *taps = record["shape"]
+        operator = f"{record['coupling']} {into}→{out} {_by(taps)} on {_by(record['size'])}"
         cells: list[Any] = [
-            Text(record["name"]),
-            f"{record['coupling']} {into}→{out} {'x'.join(map(str, taps))}",
-            "x".join(map(str, record["size"])),
+            Text.assemble((record["name"], "bold"), "\n", (operator, "dim")),
             number(record["norm"], 5),
             number(record["norm_certified"], 5),
             number(record["spectral_radius"], 5),
@@ -233,3 +234,7 @@ def _show(
     if method is not None:
         note += f"; growth: max |R(-h sigma^2)| of {method} at h = {number(step)}"
     output.console.print(note, style="dim")
+
+
+def _by(numbers: list[int]) -> str:
+    return "x".join(map(str, numbers))

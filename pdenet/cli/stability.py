@@ -16,11 +16,14 @@ from pdenet.cli.common import (
     facts,
     finite,
     number,
+    parse_assignments,
     parse_size,
     positive,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
 EXAMPLE = "pdenet stability --method rk4 --laplacian 64 --step 0.3"
@@ -32,11 +35,12 @@ class Field:
 
     Attributes:
         title: what it is, for the screen.
-        eigenvalues: all different ones, shape (n,).
+        eigenvalues: all different ones, or values that bound them, shape (n,).
         norm: ||A|| where the field is symmetric negative semidefinite, else None.
         normal: whether the eigenvalues decide, because the operator is known to be normal.
         assumption: what was assumed of it.
         warnings: what the reader should know.
+        attained: eigenvalues known to occur, where `eigenvalues` only bound them.
     """
 
     title: str
@@ -45,6 +49,7 @@ class Field:
     normal: bool
     assumption: str
     warnings: list[str] = field(default_factory=list)
+    attained: np.ndarray | None = None
 
 
 def stability(
@@ -81,6 +86,15 @@ def stability(
     size: Annotated[
         str | None, typer.Option(metavar="HxW", help="Image size for SOURCE (32x32).")
     ] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="This layer of SOURCE only.")
+    ] = None,
+    groups: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=G", help="Groups of an array in a file.")
+    ] = None,
+    stride: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=S", help="Stride of an array in a file.")
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Largest stable step of a method on a spectrum, or the verdict on a given step.
@@ -96,7 +110,26 @@ def stability(
         "spacing": spacing,
         "reaction": reaction,
     }
-    fields, used = _fields(source, eigenvalues, laplacian, grid, parse_size(size))
+    _check_places({"--laplacian": laplacian, "--eigenvalues": eigenvalues, "SOURCE": source})
+    _check_beside("--laplacian N", laplacian is not None, grid)
+    _check_beside(
+        "SOURCE",
+        source is not None,
+        {"size": size, "layer": layer, "groups": groups or None, "stride": stride or None},
+    )
+    used = None
+    if laplacian is not None:
+        fields = [_laplacian(laplacian, grid)]
+    elif eigenvalues is not None:
+        fields = [_from_file(eigenvalues)]
+    else:
+        opened = sources.open_source(
+            str(source),
+            layer=layer,
+            groups=parse_assignments("--groups", groups),
+            strides=parse_assignments("--stride", stride),
+        )
+        fields, used = _from_source(opened, parse_size(size)), opened.method
     if method is None and used is None:
         raise InputError("--method M", "nothing", "pass --method euler; see pdenet method --list")
     result, judged = judge(method or str(used), step, fields)
@@ -118,19 +151,21 @@ def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[st
     worst = min(range(len(fields)), key=lambda i: limits[i].step_size)
     limit, judged = limits[worst], fields[worst]
     warnings = list(limit.warnings)
-    verdicts = []
+    stable, growth = None, None
     if step is not None:
-        verdicts = [amplification(table, item.eigenvalues, step) for item in fields]
-        warnings += [text for verdict in verdicts for text in verdict.warnings]
+        verdicts = [_verdict(amplification, table, item, step, warnings) for item in fields]
+        words = [word for word, _ in verdicts]
+        stable = False if False in words else None if None in words else True
+        growth = max(value for _, value in verdicts)
     radius = circle_contractivity_radius(table)
     norms = [item.norm for item in fields]
     result = {
         "method": table.name,
         "step_size": step,
         "largest_stable_step": limit.step_size,
-        "stable": all(verdict.stable for verdict in verdicts) if verdicts else None,
+        "stable": stable,
         "limiting_eigenvalue": limit.limiting_eigenvalue,
-        "amplification": max((verdict.value for verdict in verdicts), default=None),
+        "amplification": growth,
         "nonexpansive_limit": _nonexpansive_limit(radius, norms),
         "assumption": judged.assumption
         if judged.normal
@@ -139,6 +174,22 @@ def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[st
         "warnings": list(dict.fromkeys(warnings)),
     }
     return result, judged
+
+
+def _verdict(
+    amplification: Callable[..., Any], table: Any, judged: Field, step: float, warnings: list[str]
+) -> tuple[bool | None, float]:
+    """Whether the step is stable on a field, None where its bounds leave that open; and max |R|."""
+    found = amplification(table, judged.eigenvalues, step)
+    if found.stable or judged.attained is None:
+        warnings += found.warnings
+        return found.stable, found.value
+    attained = amplification(table, judged.attained, step)
+    if attained.stable:
+        warnings.append(
+            f"step {number(step)} lies between the bounds of {judged.title}: no verdict"
+        )
+    return (None if attained.stable else False), attained.value
 
 
 def _nonexpansive_limit(radius: float, norms: list[float | None]) -> float | None:
@@ -150,34 +201,21 @@ def _nonexpansive_limit(radius: float, norms: list[float | None]) -> float | Non
     return 2 * radius / largest if largest > 0 else float("inf")
 
 
-def _fields(
-    source: str | None,
-    eigenvalues: str | None,
-    laplacian: int | None,
-    grid: dict[str, Any],
-    size: tuple[int, int] | None,
-) -> tuple[list[Field], str | None]:
-    """The fields that the arguments describe, and the method of a run.
-
-    Exactly one of the three places must be named.
-    """
-    places = {"--laplacian": laplacian, "--eigenvalues": eigenvalues, "SOURCE": source}
+def _check_places(places: dict[str, Any]) -> None:
+    """Exactly one of the places that a spectrum comes from must be named."""
     named = [place for place, value in places.items() if value is not None]
     if len(named) != 1:
         got = " and ".join(named) or "none of them"
         raise InputError(
             "one of --laplacian N, --eigenvalues FILE or SOURCE", got, f"as in {EXAMPLE}"
         )
-    given = [f"--{name}" for name, value in grid.items() if value is not None]
-    if given and laplacian is None:
-        raise InputError(f"--laplacian N beside {given[0]}", named[0], f"leave out {given[0]}")
-    if size is not None and source is None:
-        raise InputError("SOURCE beside --size", named[0], "leave out --size")
-    if laplacian is not None:
-        return [_laplacian(laplacian, grid)], None
-    if eigenvalues is not None:
-        return [_from_file(eigenvalues)], None
-    return _from_source(str(source), size)
+
+
+def _check_beside(place: str, named: bool, options: dict[str, Any]) -> None:
+    """Options that belong to one place are refused beside another."""
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given and not named:
+        raise InputError(f"{place} beside {given[0]}", "another source", f"leave out {given[0]}")
 
 
 def _laplacian(points: int, grid: dict[str, Any]) -> Field:
@@ -209,18 +247,15 @@ def _from_file(path: str) -> Field:
     return Field(f"{values.size} eigenvalues of {path}", values, None, False, assumption)
 
 
-def _from_source(path: str, size: tuple[int, int] | None) -> tuple[list[Field], str | None]:
+def _from_source(opened: sources.Source, size: tuple[int, int] | None) -> list[Field]:
     """One field -K^T K a layer, symmetric and negative semidefinite by construction."""
-    opened = sources.open_source(path)
     if not opened.fields:
         raise InputError(
             "a network whose steps are taken on -K^T sigma(K y)",
-            f"none in {path}",
+            f"none in {opened.path}",
             "judge it with pdenet inspect",
         )
-    return [_gradient_field(layer, path, size, opened.warnings) for layer in opened.fields], (
-        opened.method
-    )
+    return [_gradient_field(item, opened.path, size, opened.warnings) for item in opened.fields]
 
 
 def _gradient_field(
@@ -230,25 +265,33 @@ def _gradient_field(
     import numpy as np
 
     from analysis import spectra
+    from analysis.backend import to_numpy
+    from analysis.certificates import certified_norm
 
     grid = layer.grid(size)
-    certified = float(spectra.certified_norm(layer.coupling, boundary=grid.boundary).upper)
-    if layer.diagonal(grid):
-        singular = np.asarray(spectra.singular_values(layer.coupling, grid)).ravel()
-        known = f"its singular values on {grid.shape[0]}x{grid.shape[1]} pixels, periodic"
+    certified = float(certified_norm(layer.coupling, boundary=grid.boundary).upper)
+    transformed, attained = layer.transformed(grid), None
+    if transformed is not None:
+        singular = to_numpy(spectra.singular_values(layer.coupling, transformed))
+        known = f"its singular values on {grid.shape[0]}x{grid.shape[1]} pixels"
     else:
-        # No transform diagonalises it: every value up to the certified norm may occur.
-        singular = np.linspace(0.0, certified, 1025)
-        known = f"singular values anywhere up to the certified norm, boundary {grid.boundary}"
+        # No transform diagonalises it: every value up to the norm may occur.
+        norm = spectra.norm(layer.coupling, grid)
+        singular = np.linspace(0.0, norm.upper, 1025)
+        attained = np.array([-(norm.lower**2)])
+        known = (
+            f"norm within [{number(norm.lower)}, {number(norm.upper)}], boundary {grid.boundary}"
+        )
     values = -(singular**2)
     # Squares of rounding errors are zeros, not eigenvalues close to the imaginary axis.
     values[values > -1e-13 * certified**2] = 0.0
     assumption = (
-        f"Frozen linear field -K^T K of layer {layer.name}, slope 1 in every unit, {known}; the "
+        f"Frozen linear field -K^T K of layer {layer.name}, every unit at full "
+        f"slope, normalisation folded in, {known}; the "
         "non-expansive limit rests on the certified norm of the largest layer."
     )
     title = f"-K^T K of layer {layer.name} in {path}"
-    return Field(title, values, certified**2, True, assumption, warnings)
+    return Field(title, values, certified**2, True, assumption, warnings, attained)
 
 
 def _show(output: Output, judged: Field, result: dict[str, Any]) -> None:
@@ -261,8 +304,12 @@ def _show(output: Output, judged: Field, result: dict[str, Any]) -> None:
         ("limiting eigenvalue", complex_number(result["limiting_eigenvalue"])),
         ("non-expansive limit", number(result["nonexpansive_limit"])),
     ]
-    if result["stable"] is not None:
-        word = ("STABLE", "bold green") if result["stable"] else ("UNSTABLE", "bold red")
+    if result["step_size"] is not None:
+        word = {
+            True: ("STABLE", "bold green"),
+            False: ("UNSTABLE", "bold red"),
+            None: ("UNDECIDED", "bold yellow"),
+        }[result["stable"]]
         factor = f", factor {number(result['amplification'], 10)} a step"
         rows.append((f"step {number(result['step_size'])}", Text.assemble(word, factor)))
     rows += [("statement", result["statement"]), ("assumption", result["assumption"])]

@@ -81,6 +81,20 @@ def test_the_laplacian_needs_no_heavy_package() -> None:
     assert json.loads(done.stdout)["largest_stable_step"] == pytest.approx(0.6963233908512)
 
 
+def test_a_terminal_that_knows_ascii_only_is_served() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pdenet", "stability", "--method", "euler", "--laplacian", "8"]
+        + ["--json", "-"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "theory §4.11" in json.loads(done.stdout.decode("ascii"))["statement"]
+    assert done.stderr.isascii()
+
+
 def test_a_closed_pipe_is_silent() -> None:
     code = "import sys; from pdenet.cli import main; sys.exit(main(['method', '--list']))"
     done = python(code, closed_stdout=True)
@@ -227,3 +241,14 @@ def test_method_draws_its_region(suffix: str, tmp_path: Path) -> None:
     assert run("method", "rk4", "--save", figure).status == 0
     start = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix]
     assert figure.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("name", ["spectra", "operators", "training"])
+def test_benchmarks_give_rows_with_ratios(name: str) -> None:
+    rows = run("bench", name, "--quick", "--json", "-").json["rows"]
+    couplings = {"full", "depthwise", "pointwise", "lean", "circulant", "grouped"}
+    assert {row["coupling"] for row in rows} >= couplings
+    for row in rows:
+        ratios = [value for key, value in row.items() if key.endswith("ratio")]
+        assert ratios
+        assert min(ratios) > 0
