@@ -19,9 +19,7 @@ BENCHMARKS = ("spectra", "operators", "training")
 
 
 def bench(
-    name: Annotated[
-        str, typer.Argument(metavar="{spectra,operators,training}", help="What to time.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="spectra, operators or training.")],
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, few repeats.")] = False,
     json: JsonOption = None,
 ) -> None:

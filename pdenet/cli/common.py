@@ -135,6 +135,7 @@ def new_table(*columns: str, right: Iterable[str] = (), title: str | None = None
         title_style="bold",
         header_style="bold",
         pad_edge=False,
+        collapse_padding=True,
         show_edge=False,
     )
     numbers = set(right)

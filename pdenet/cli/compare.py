@@ -15,7 +15,7 @@ EXAMPLE = "pdenet compare runs/free runs/constrained"
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of pdenet train.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Folders of pdenet train.")],
     json: JsonOption = None,
 ) -> None:
     """One table of runs: cost, accuracy and certified step margin."""

@@ -18,7 +18,7 @@ def demo(
     ] = "pdenet-demo",
     json: JsonOption = None,
 ) -> None:
-    """Train a network freely and with the constraint, inspect both, and compare."""
+    """Train freely and with the constraint, inspect both, compare."""
     output = Output("demo", json)
     from pdenet.inspection.demo import run_demo
 
@@ -32,9 +32,8 @@ def demo(
 def _show(output: Output, result: dict[str, Any]) -> None:
     from rich.text import Text
 
-    table = new_table(
-        "network", "test accuracy", "measured growth", "steps", right=("test accuracy",)
-    )
+    numbers = ("test accuracy", "measured growth")
+    table = new_table("network", *numbers, "steps", right=numbers)
     for run in result["runs"]:
         grades = Text(", ").join(
             Text(f"{count} {grade}", GRADE_STYLES.get(grade, ""))

@@ -34,7 +34,7 @@ def inspect(
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Judge the step of every layer: norms, limits, grades, and what was measured.
+    """Judge the step of every layer: norms, limits, grades, growth.
 
     Exit 1 only where a claim of the theory is contradicted by a measurement.
     """
@@ -92,12 +92,9 @@ def show_network(output: Output, network: dict[str, Any]) -> None:
         console.print(Text.assemble("first offending layer: ", (str(offender), "bold red")))
     for advice in network["prescription"]:
         growth = number(_real(advice["predicted_growth"]))
-        console.print(
-            Text(
-                f"prescription for {advice['layer']}: {advice['action']} "
-                f"{_plain(advice['value'])} (predicted growth {growth})"
-            )
-        )
+        words = [f"prescription for {advice['layer']}:", advice["action"], _plain(advice["value"])]
+        text = " ".join(word for word in words if word)
+        console.print(Text(f"{text} (predicted growth {growth})"))
 
 
 def short_name(name: str) -> str:

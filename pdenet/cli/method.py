@@ -30,7 +30,7 @@ def method(
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Order, stages, stability function and intervals of a time stepper."""
+    """Order, stages, stability function and intervals of a method."""
     output, figure = Output("method", json), check_figure(save)
     if list_all == (name is not None):
         got = f"both {name} and --list" if name is not None else "nothing"

@@ -58,7 +58,8 @@ def stability(
         typer.Argument(metavar="SOURCE", help="A run, a .safetensors file or .npz weights."),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(metavar="M", help="Time stepper: see pdenet method --list.")
+        str | None,
+        typer.Option(metavar="M", help="Time stepper (of the run): see pdenet method --list."),
     ] = None,
     step: Annotated[
         float | None, typer.Option(metavar="H", help="Judge this step; exit 1 if unstable.")
@@ -84,7 +85,8 @@ def stability(
         float | None, typer.Option(metavar="MU", help="Rate added to the Laplacian (0).")
     ] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Image size for SOURCE (32x32).")
+        str | None,
+        typer.Option(metavar="HxW", help="Image size for SOURCE (of the run, or 32x32)."),
     ] = None,
     layer: Annotated[
         str | None, typer.Option(metavar="NAME", help="This layer of SOURCE only.")
@@ -97,7 +99,7 @@ def stability(
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Largest stable step of a method on a spectrum, or the verdict on a given step.
+    """Largest stable step of a method, or the verdict on a step.
 
     The spectrum comes from one of three places: --laplacian N, --eigenvalues FILE, or SOURCE,
     where every layer K gives the linear field -K^T K.

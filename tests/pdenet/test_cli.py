@@ -82,9 +82,9 @@ def test_the_laplacian_needs_no_heavy_package() -> None:
 
 
 def test_a_terminal_that_knows_ascii_only_is_served() -> None:
+    words = ["stability", "--method", "euler", "--laplacian", "8", "--json", "-"]
     done = subprocess.run(
-        [sys.executable, "-m", "pdenet", "stability", "--method", "euler", "--laplacian", "8"]
-        + ["--json", "-"],
+        [sys.executable, "-m", "pdenet", *words],
         capture_output=True,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         timeout=120,
