@@ -43,5 +43,5 @@ def test_no_module_of_the_ground_brings_the_networks(foreign: str) -> None:
     assert foreign not in loaded_after(MODULES)
 
 
-def test_only_the_module_of_plots_brings_matplotlib() -> None:
+def test_only_the_package_of_plots_brings_matplotlib() -> None:
     assert "matplotlib" not in loaded_after([m for m in MODULES if m != "analysis.plots"])

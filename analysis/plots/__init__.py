@@ -1,0 +1,30 @@
+"""Pictures of results: every function takes a result and axes and returns the axes.
+
+The only package that imports matplotlib; it opens no window, keeps no state and leaves the settings
+of the process as they are. Bytes of a file come from ``figure_bytes`` (one pair of axes) and
+``panels_bytes`` (several).
+"""
+
+from analysis.plots.curves import curves_png, plot_curves, plot_singular_values
+from analysis.plots.figures import figure_bytes, file_bytes, make_figure, panels_bytes, png
+from analysis.plots.layers import plot_margins, plot_symbol_norm
+from analysis.plots.regions import plot_spectra_over_region, plot_stability_region
+from analysis.plots.style import GRADE_COLOURS, GRADES, rows_height
+
+__all__ = [
+    "GRADES",
+    "GRADE_COLOURS",
+    "curves_png",
+    "figure_bytes",
+    "file_bytes",
+    "make_figure",
+    "panels_bytes",
+    "plot_curves",
+    "plot_margins",
+    "plot_singular_values",
+    "plot_spectra_over_region",
+    "plot_stability_region",
+    "plot_symbol_norm",
+    "png",
+    "rows_height",
+]

@@ -1,0 +1,172 @@
+"""Margins of the layers of a network, and the norm of a symbol over the frequencies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from analysis.backend import to_numpy
+from analysis.coupling import Coupling
+from analysis.errors import InputError
+from analysis.plots.style import (
+    DAMPING,
+    FAINT,
+    GRADE_COLOURS,
+    GRADES,
+    INK,
+    NOTE,
+    REGION_EDGE,
+    TICK,
+    note,
+    say_empty,
+    set_rows,
+    signed,
+    tidy,
+)
+
+
+def plot_margins(layers: Sequence[Mapping[str, Any]], ax: Axes) -> Axes:
+    """Step size over its non-expansive limit, one bar a layer (theory §4.1, §4.2).
+
+    Args:
+        layers: with the keys ``name, grade, step_size, nonexpansive_limit, growth_certified,
+            measured_growth`` of an inspection; a layer without step or limit (None) has no bar.
+        ax: the axes; ``rows_height(len(layers))`` inches are enough.
+
+    Raises:
+        InputError: for a grade that is not one of ``GRADES``.
+    """
+    for layer in layers:
+        if layer["grade"] not in GRADE_COLOURS:
+            raise InputError(f"a grade of {', '.join(GRADES)}", layer["grade"], "correct it")
+    ratios = [_ratio(layer) for layer in layers]
+    shown = [r for r in ratios if r is not None and 0 < r < np.inf]
+    left, right = min([0.1, *(r / 2 for r in shown)]), max([3.0, *(1.6 * r for r in shown)])
+    ax.set_xscale("log")
+    ax.set_xlim(left, right)
+    set_rows(ax, [str(layer["name"]) for layer in layers])
+    ax.axvspan(left, 1, color=DAMPING(3), zorder=0)
+    ax.axvline(1, color=REGION_EDGE, linewidth=1.6, zorder=3)
+    for row, (layer, ratio) in enumerate(zip(layers, ratios, strict=True)):
+        colour = GRADE_COLOURS[layer["grade"]]
+        if ratio is None:
+            _write(ax, row, left, f"{layer['grade']}: no limit to keep", FAINT)
+        elif ratio == np.inf:
+            ax.barh(row, right - left, left=left, height=0.62, color=colour, hatch="//")
+            _write(ax, row, left, "never non-expansive", INK)
+        elif ratio > 0:
+            ax.barh(row, ratio - left, left=left, height=0.62, color=colour, zorder=2)
+            _write(ax, row, ratio, f"{ratio:.3g}", INK)
+        else:
+            _write(ax, row, left, "any step", INK)
+        note(ax, row, _growth(layer))
+    if not layers:
+        return tidy(say_empty(ax, "no layers to show"))
+    _legend(ax, [layer["grade"] for layer in layers])
+    note(ax, -0.95, "growth measured (certified)", FAINT)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right / left < 2e3 else (1,)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    label = "step size / largest non-expansive step size"
+    return tidy(ax, title="Step size against its limit", xlabel=label)
+
+
+def _ratio(layer: Mapping[str, Any]) -> float | None:
+    """``h / limit``: None without a limit, infinite for a limit of zero."""
+    step, limit = layer.get("step_size"), layer.get("nonexpansive_limit")
+    if step is None or limit is None or np.isnan(limit):
+        return None
+    return float(step) / float(limit) if limit > 0 else np.inf
+
+
+def _growth(layer: Mapping[str, Any]) -> str:
+    """``measured (certified)`` in three digits, as far as they are known."""
+    measured, certified = layer.get("measured_growth"), layer.get("growth_certified")
+    words = signed(measured) if measured is not None else "–"
+    return words if certified is None else f"{words}  (≤ {signed(certified)})"
+
+
+def _write(ax: Axes, row: int, x: float, text: str, colour: str) -> None:
+    ax.annotate(
+        text,
+        (x, row),
+        xytext=(5, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=NOTE,
+        color=colour,
+        zorder=4,
+    )
+
+
+def _legend(ax: Axes, grades: Sequence[str]) -> None:
+    """The grades that occur, with how many layers have them."""
+    patches = [
+        Patch(color=GRADE_COLOURS[grade], label=f"{grade} ({grades.count(grade)})")
+        for grade in GRADES
+        if grade in grades
+    ]
+    ax.legend(
+        handles=patches,
+        frameon=False,
+        fontsize=NOTE,
+        ncols=len(patches),
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        borderaxespad=0.2,
+        handlelength=1.2,
+    )
+
+
+def plot_symbol_norm(coupling: Coupling, ax: Axes, points: int = 64) -> Axes:
+    """``sigma_max(K^(w))`` over all frequencies, its largest value on the grid marked (theory §1).
+
+    Args:
+        coupling: an operator on one or two spatial axes.
+        ax: the axes.
+        points: frequencies an axis.
+
+    Raises:
+        InputError: for three spatial axes, or fewer than two points.
+    """
+    if coupling.dimension > 2:
+        raise InputError("an operator on 1 or 2 axes", coupling.dimension, "draw a slice of it")
+    if points < 2:
+        raise InputError("at least 2 points an axis", points, "leave them at 64")
+    axis = 2 * np.pi * (np.arange(points) - points // 2) / points
+    grids = np.meshgrid(*[axis] * coupling.dimension, indexing="ij")
+    frequencies = np.stack([grid.ravel() for grid in grids], axis=1)
+    norms = to_numpy(coupling.double().symbol_at(frequencies).norms()).reshape(grids[0].shape)
+    at = np.unravel_index(int(np.argmax(norms)), norms.shape)
+    peak = [float(axis[i] / np.pi) for i in at]
+    if coupling.dimension == 1:
+        ax.plot(axis / np.pi, norms, color=REGION_EDGE, linewidth=1.8)
+        ax.plot(peak, [norms.max()], "o", color=INK, markersize=7, fillstyle="none")
+        words = tidy(ax, xlabel="ω / π", ylabel="σ_max(K̂(ω))", grid="both")
+        ax.set_ylim(bottom=0)
+    else:
+        _surface(ax, axis / np.pi, norms)
+        ax.plot(peak[1], peak[0], "o", color="white", markersize=9, fillstyle="none", mew=2)
+        words = tidy(ax, xlabel="ω₂ / π", ylabel="ω₁ / π")
+    words.set_title(f"σ_max of the symbol, largest {norms.max():.4g} (circle)", loc="left")
+    return ax
+
+
+def _surface(ax: Axes, axis: np.ndarray, norms: np.ndarray) -> None:
+    """Colours over the frequency plane with a bar beside them."""
+    half = (axis[1] - axis[0]) / 2
+    low, high = axis[0] - half, axis[-1] + half
+    image = ax.imshow(
+        norms, origin="lower", extent=(low, high, low, high), cmap="viridis", vmin=0.0
+    )
+    ax.set_xticks([-1, -0.5, 0, 0.5])
+    ax.set_yticks([-1, -0.5, 0, 0.5])
+    figure = ax.get_figure()
+    if figure is not None:
+        bar = figure.colorbar(image, ax=ax, shrink=0.9)
+        bar.ax.tick_params(labelsize=TICK)
