@@ -31,14 +31,10 @@ Array = NDArray[np.float64]
 # earlier: boxes serve them better, and at a small radius their high powers can be dropped.
 _CANCELLATION, _CANCELLATION_LONG, _LONG = 1e4, 20.0, 8
 _NEGLIGIBLE = 1e-40
-NOISE = 1e-11
-"""Excess of |R| over one that is let pass as a rounding error, away from the origin only.
-
-Undamped Chebyshev methods exceed one by the square of a small angle to the real axis. Next to the
-origin, where small excesses decide, nothing is let pass.
-"""
-_AWAY = 0.5
 _ROUNDING = 2.0**-53
+# Excesses of g or log|R| below this many units of the rounding errors of their terms are let pass:
+# undamped Chebyshev methods touch one, and exceed it by the square of a small angle to the axis.
+_UNITS = 8
 _CHUNK = 16384
 
 
@@ -61,13 +57,11 @@ class RayPolynomial:
         shifted = np.choose(k % 4, [np.sin(half), np.cos(half), -np.sin(half), -np.cos(half)])
         return np.asarray(self.axis + (-2 * shifted * np.sin(half)) @ self.weights.T)
 
-    def sign(self, psi: Array, r: Array) -> NDArray[np.int64]:
-        """Sign of g at the points, 0 where it is below the rounding errors of its terms."""
-        powers = r[:, None] ** np.arange(len(self.axis))
-        terms = self.coefficients(psi) * powers
-        noise = 8 * _ROUNDING * np.sum(np.abs(terms), axis=1)
-        value = np.sum(terms, axis=1)
-        return np.where(np.abs(value) <= noise, 0, np.sign(value)).astype(np.int64)
+    def outside(self, psi: Array, r: Array) -> NDArray[np.bool_]:
+        """Whether g > 0 at the points, beyond the effect of rounding the points themselves."""
+        terms = self.coefficients(psi) * r[:, None] ** np.arange(len(self.axis))
+        noise = np.abs(terms) @ np.arange(2.0, len(self.axis) + 2)
+        return np.asarray(np.sum(terms, axis=1) > _UNITS * _ROUNDING * noise)
 
 
 @lru_cache(maxsize=32)
@@ -128,7 +122,9 @@ def first_exit(R: StabilityFunction, modulus: Array, psi: Array, limit: float) -
     starts = [0, *range(min(256, len(order)), len(order), _CHUNK), len(order)]
     for a, b in pairwise(starts):
         best = _near_exit(R, modulus, psi, order[a:b], best)
-    return _far_exit(R, modulus, psi, longest, best)
+    best = _far_exit(R, modulus, psi, longest, best)
+    # The end of the last piece is outside by a digit; its stable side is the answer.
+    return best._replace(step=best.step * (1 - 4 * _ROUNDING)) if best.which >= 0 else best
 
 
 def _near_exit(
@@ -138,25 +134,39 @@ def _near_exit(
     polynomial = ray_polynomial(R)
     low = np.zeros(len(chosen))
     high = np.minimum(best.step * modulus[chosen], polynomial.radius)
-    size = len(polynomial.axis)
+    coefficients = polynomial.coefficients(psi[chosen])
+    size = coefficients.shape[1]
     to_bernstein, left, right = _bernstein_matrices(size)
-    b = (polynomial.coefficients(psi[chosen]) * high[:, None] ** np.arange(size)) @ to_bernstein
-    while len(chosen):
-        unstable = b[:, -1] > np.where(high >= _AWAY, NOISE, 0.0)
-        if np.any(unstable):
-            steps = np.where(unstable, high / modulus[chosen], np.inf)
+    b = (coefficients * high[:, None] ** np.arange(size)) @ to_bernstein
+    # Cells are pieces low..high of the ray chosen[ray], with the Bernstein coefficients b.
+    ray = np.arange(len(chosen))
+    while len(ray):
+        at_end = np.flatnonzero(b[:, -1] > 0)
+        at_end = at_end[b[at_end, -1] > _noise(coefficients[ray[at_end]], high[at_end])]
+        if len(at_end):
+            steps = high[at_end] / modulus[chosen[ray[at_end]]]
             k = int(np.argmin(steps))
             if steps[k] <= best.step:
-                best = Exit(float(steps[k]), int(chosen[k]))
-        open_ = np.max(b, axis=1) > np.where(low >= _AWAY, NOISE, 0.0)
-        open_ &= low < best.step * modulus[chosen]
-        open_ &= high - low > 2 * _ROUNDING * high
-        chosen, low, high, b = chosen[open_], low[open_], high[open_], b[open_]
-        middle = (low + high) / 2
-        chosen = np.concatenate([chosen, chosen])
-        low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
-        b = np.concatenate([b @ left, b @ right])
+                best = Exit(float(steps[k]), int(chosen[ray[at_end[k]]]))
+        keep = np.flatnonzero(
+            (low < best.step * modulus[chosen[ray]]) & (high - low > 2 * _ROUNDING * high)
+        )
+        keep = keep[np.max(b[keep], axis=1) > 0]
+        # Noise at the inner end: next to the origin it vanishes with q, and nothing is let pass.
+        keep = keep[np.max(b[keep], axis=1) > _noise(coefficients[ray[keep]], low[keep])]
+        middle = (low[keep] + high[keep]) / 2
+        ray = np.concatenate([ray[keep], ray[keep]])
+        low, high = np.concatenate([low[keep], middle]), np.concatenate([middle, high[keep]])
+        b = np.concatenate([b[keep] @ left, b[keep] @ right])
     return best
+
+
+def _noise(coefficients: Array, r: Array) -> Array:
+    """Rounding errors of q(r), one polynomial per point."""
+    total = np.zeros(len(r))
+    for column in np.abs(coefficients).T[::-1]:
+        total = total * r + column
+    return _UNITS * _ROUNDING * total
 
 
 @lru_cache(maxsize=32)
@@ -201,13 +211,13 @@ def _far_exit(
         at = np.minimum(boxes.high, best.step * length[ray])
         inside = at > boxes.low
         boxes, ray, at = boxes.take(inside), ray[inside], at[inside]
-        outside = _log_modulus(R, at * np.exp(1j * angle[ray])) > NOISE
+        outside = _exceeds(R, at * np.exp(1j * angle[ray]), _UNITS)
         if np.any(outside):
             steps = np.where(outside, at / length[ray], np.inf)
             k = int(np.argmin(steps))
             if steps[k] <= best.step:
                 best = Exit(float(steps[k]), int(chosen[ray[k]]))
-        boxes = _split(boxes.take(_upper_bound(R, boxes, angle) > NOISE), angle)
+        boxes = _split(boxes.take(_upper_bound(R, boxes, angle) > 0), angle)
     return best
 
 
@@ -225,9 +235,9 @@ def _coarse_exit(
     directions = length * np.exp(1j * angle)
     for exponent in range(60):
         step = start / float(length.max()) * 2.0**exponent
-        value = _log_modulus(R, step * directions)
-        if np.max(value) > NOISE:
-            return Exit(step, int(chosen[int(np.argmax(value))]))
+        outside = _exceeds(R, step * directions, _UNITS)
+        if np.any(outside):
+            return Exit(step, int(chosen[int(np.argmax(outside))]))
     return best
 
 
@@ -238,18 +248,20 @@ def exceeds_one(R: StabilityFunction, z: NDArray[np.complex128]) -> NDArray[np.b
     """
     polynomial, r = ray_polynomial(R), np.abs(z)
     result = r > polynomial.radius
-    result[result] = _log_modulus(R, z[result]) > NOISE
+    result[result] = _exceeds(R, z[result], 4 * _UNITS)
     near = np.flatnonzero(r <= polynomial.radius)
     for part in np.array_split(near, len(near) // _CHUNK + 1):
         psi = np.arctan2(-z.real[part], np.abs(z.imag[part]))
-        result[part] = polynomial.sign(psi, r[part]) > 0
+        result[part] = polynomial.outside(psi, r[part])
     return np.asarray(result)
 
 
-def _log_modulus(R: StabilityFunction, z: NDArray[np.complex128]) -> Array:
-    """log |R(z)|, minus infinity at a zero."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(np.abs(R(z))))
+def _exceeds(R: StabilityFunction, z: NDArray[np.complex128], units: float) -> NDArray[np.bool_]:
+    """Whether |R(z)| > 1 by more than the errors of factors 1 - z / root, in units of rounding."""
+    with np.errstate(all="ignore"):
+        condition = sum(1 + np.abs(z / (z - root)) for root in (*R.zeros, *R.poles))
+        excess = np.log(np.abs(R(z)))
+    return np.asarray(excess > units * _ROUNDING * condition)
 
 
 def _longest_of_runs(length: Array) -> list[NDArray[np.int64]]:
@@ -274,7 +286,10 @@ def _longest(runs: list[NDArray[np.int64]], length: Array, boxes: _Boxes) -> NDA
 
 
 def _upper_bound(R: StabilityFunction, boxes: _Boxes, angle: Array) -> Array:
-    """An upper bound of log|R| on each box, by derivatives at the centre or distances alone."""
+    """An upper bound of log|R| on each box, less its rounding errors.
+
+    By derivatives at the centre where no root is near, else by the distances to the roots alone.
+    """
     radius, depth = (boxes.low + boxes.high) / 2, (boxes.high - boxes.low) / 2
     phi = (angle[boxes.first] + angle[boxes.last]) / 2
     width = (angle[boxes.last] - angle[boxes.first]) / 2
@@ -282,7 +297,7 @@ def _upper_bound(R: StabilityFunction, boxes: _Boxes, angle: Array) -> Array:
     along = depth + boxes.high * width**2 / 2
     across = boxes.high * width
     reach = along + across
-    value, by_distance, curvature = (np.zeros(len(radius)) for _ in range(3))
+    value, by_distance, curvature, noise = (np.zeros(len(radius)) for _ in range(4))
     slope = np.zeros(len(radius), dtype=complex)
     with np.errstate(all="ignore"):
         for roots, sign in ((R.zeros, 1), (R.poles, -1)):
@@ -293,11 +308,13 @@ def _upper_bound(R: StabilityFunction, boxes: _Boxes, angle: Array) -> Array:
                 moved = np.maximum(distance + sign * reach, 0)
                 by_distance += sign * np.log(moved / abs(root))
                 slope += sign / gap
+                noise += _UNITS * _ROUNDING * (1 + radius / distance)
                 curvature += np.where(distance > reach, 1 / (distance - reach) ** 2, np.inf)
         turned = slope * omega
         by_slope = value + along * np.abs(turned.real) + across * np.abs(turned.imag)
         by_slope += reach**2 / 2 * curvature
-    return np.fmin(np.where(np.isnan(by_slope), np.inf, by_slope), by_distance)
+    bound = np.fmin(np.where(np.isnan(by_slope), np.inf, by_slope), by_distance)
+    return np.where(np.isfinite(noise), bound - noise, bound)
 
 
 def _split(boxes: _Boxes, angle: Array) -> _Boxes:
