@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, is_torch_array
-from array_api_compat import device as array_device
+from array_api_compat import device as _device
 
 Array = Any
 """An array of any namespace (NumPy, PyTorch, ...); shapes stand in the docstrings."""
@@ -21,17 +21,27 @@ def namespace(*arrays: Array) -> Any:
     return array_namespace(*arrays)
 
 
+def device(array: Array) -> Any:
+    """Device of an array, also where its library gives it no such attribute (NumPy 1)."""
+    return _device(array)
+
+
 def like(values: Array, reference: Array, *, complex_: bool = False) -> Array:
-    """Constants (NumPy) or arrays with the namespace, device and precision of a reference."""
+    """Constants (NumPy) or arrays with the namespace, device and precision of a reference.
+
+    Half precisions, which have no complex numbers or decompositions, give single ones; integers
+    give double ones.
+    """
     xp = namespace(reference)
-    double = reference.dtype in (xp.float64, xp.complex128)
+    inexact = xp.isdtype(reference.dtype, ("real floating", "complex floating"))
+    double = not inexact or reference.dtype in (xp.float64, xp.complex128)
     if complex_:
         dtype = xp.complex128 if double else xp.complex64
     else:
         dtype = xp.float64 if double else xp.float32
     if is_torch_array(values):  # torch.asarray would drop the history of differentiation
-        return values.to(dtype=dtype, device=array_device(reference))
-    return xp.asarray(values, dtype=dtype, device=array_device(reference))
+        return values.to(dtype=dtype, device=device(reference))
+    return xp.asarray(values, dtype=dtype, device=device(reference))
 
 
 def detach(array: Array) -> Array:

@@ -18,7 +18,7 @@ from typing import ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 
-from analysis.backend import Array, like, namespace, to_double, to_numpy
+from analysis.backend import Array, detach, like, namespace, to_double, to_numpy
 from analysis.errors import InputError
 from analysis.grid import Grid, offsets
 from analysis.stencils import shift_matrix, star_mask
@@ -51,6 +51,9 @@ class Coupling(ABC):
 
     def __post_init__(self) -> None:
         self._check_shapes()
+        for array in self._arrays().values():
+            kind = namespace(array).isdtype(array.dtype, "complex floating")
+            require(not kind, "real weights", f"weights of type {array.dtype}", "pass their parts")
         sizes = self.kernel_shape
         require(
             all(k % 2 == 1 for k in sizes),
@@ -61,7 +64,10 @@ class Coupling(ABC):
         require(1 <= self.dimension <= 3, "1 to 3 spatial axes", sizes, "check the shape")
         stride = self.stride
         require(
-            isinstance(stride, int) and stride >= 1, "a stride of at least 1", stride, "pass 1 or 2"
+            isinstance(stride, int | np.integer) and stride >= 1,
+            "a whole stride of at least 1",
+            stride,
+            "pass 1 or 2",
         )
         if self.five_point:
             corners = to_numpy(self._stencils())[..., ~star_mask(sizes)]
@@ -71,6 +77,10 @@ class Coupling(ABC):
                 "non-zero corners",
                 "pass five_point=False",
             )
+
+    def _arrays(self) -> dict[str, Array]:
+        """The fields that hold weights."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.type == "Array"}
 
     @abstractmethod
     def _check_shapes(self) -> None:
@@ -167,7 +177,8 @@ class Coupling(ABC):
         """Symbol at the frequencies of a grid, in row-major order.
 
         Args:
-            grid: the input grid; periodic, or replicate / reflect where ``axis_even`` holds.
+            grid: the input grid; periodic, or replicate / reflect where ``has_cosine_transform``
+                holds.
 
         Raises:
             InputError: for a grid of another dimension, for zero padding, for stencils that the
@@ -177,18 +188,22 @@ class Coupling(ABC):
 
     def grid_frequencies(self, grid: Grid, *, half: bool = False) -> np.ndarray:
         """Frequencies of the symbol on a grid, ``(F, dimension)``; ``half`` drops conjugates."""
-        require(
-            grid.dimension == self.dimension,
-            f"a grid of {self.dimension} axes",
-            grid.shape,
-            "match the stencil",
-        )
+        self._check_dimension(grid)
         if grid.boundary in ("reflect", "replicate"):
             require(
-                self.stride == 1 and self.axis_even(),
-                "stencils even in each axis and stride 1 for a cosine transform",
-                f"{self.name} with boundary {grid.boundary}",
+                self.has_cosine_transform(grid.boundary),
+                "stencils even in each axis and stride 1 for a cosine transform (of at most 3 "
+                "taps an axis for replicate)",
+                f"{self.name} with {self.kernel_shape} taps and boundary {grid.boundary}",
                 "use the norm interval instead",
+            )
+        if grid.boundary == "reflect":
+            reach = max(self.radius)
+            require(
+                min(grid.shape) > reach,
+                f"at least {reach + 1} pixels an axis",
+                grid.shape,
+                "use a larger image",
             )
         divisible = all(n % self.stride == 0 for n in grid.shape)
         require(
@@ -197,6 +212,19 @@ class Coupling(ABC):
         coarse = Grid(tuple(n // self.stride for n in grid.shape), boundary=grid.boundary)
         frequencies = coarse.half_frequencies()[0] if half else coarse.frequencies()
         return frequencies / self.stride
+
+    def _check_dimension(self, grid: Grid) -> None:
+        axes = self.dimension
+        require(grid.dimension == axes, f"a grid of {axes} axes", grid.shape, "match the stencil")
+
+    def has_cosine_transform(self, boundary: str) -> bool:
+        """Whether the DCT-II (replicate) or DCT-I (reflect) diagonalises the operator.
+
+        It takes stencils that are even in each axis, and for replicate a reach of one pixel: the
+        edge repeated twice is no half-sample symmetric extension.
+        """
+        reach = {"replicate": 1, "reflect": max(self.radius)}.get(boundary, -1)
+        return self.stride == 1 and max(self.radius) <= reach and self.axis_even()
 
     def axis_even(self) -> bool:
         """Whether every stencil is even in EACH axis, ``k[p, q] = k[-p, q] = k[p, -q]``."""
@@ -222,6 +250,7 @@ class Coupling(ABC):
 
     def shift_matrices(self, grid: Grid) -> list[sp.csr_matrix]:
         """Sparse ``(pixels_out, pixels)`` matrix of every tap: shifts, thinned by the stride."""
+        self._check_dimension(grid)
         pixels = np.arange(grid.size).reshape(grid.shape)
         kept = pixels[tuple(slice(None, None, self.stride) for _ in grid.shape)].ravel()
         return [shift_matrix(tuple(offset), grid)[kept] for offset in offsets(self.kernel_shape)]
@@ -232,15 +261,38 @@ class Coupling(ABC):
 
     def double(self) -> Self:
         """The coupling with detached float64 weights, as certificates need them."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.type == "Array"}
-        return replace(self, **{name: to_double(array) for name, array in arrays.items()})
+        return replace(self, **{name: to_double(a) for name, a in self._arrays().items()})
+
+    def largest_weight(self) -> float:
+        """Largest modulus of a weight.
+
+        Raises:
+            InputError: where a weight is not finite.
+        """
+        arrays = [detach(array) for array in self._arrays().values()]
+        largest = float(np.max([float(namespace(a).max(namespace(a).abs(a))) for a in arrays]))
+        remedy = "use a checkpoint before the divergence"
+        require(math.isfinite(largest), "finite weights", "nan or inf", remedy)
+        return largest
+
+    def times(self, factor: float) -> Self:
+        """The operator times a number, in the same structure."""
+        return replace(self, **{name: factor * a for name, a in self._arrays().items()})
 
 
 def check_axes(name: str, array: Array, axes: int) -> None:
     """Raise InputError unless the array has so many channel axes and 1 to 3 spatial ones."""
     spatial = array.ndim - axes
     expected = f"{name} of {axes} channel and 1 to 3 spatial axes"
-    require(1 <= spatial <= 3, expected, f"shape {tuple(array.shape)}", "reshape the weights")
+    got = f"shape {tuple(array.shape)}"
+    require(1 <= spatial <= 3, expected, got, "reshape the weights")
+    require(min(array.shape) >= 1, "at least one channel and one tap an axis", got, "add some")
+
+
+def check_scale(scale: Array, channels: int) -> None:
+    """Raise InputError unless there is one scale an output channel."""
+    shape = tuple(scale.shape)
+    require(shape == (channels,), f"a scale of shape ({channels},)", shape, "one number a channel")
 
 
 def flatten_taps(stencils: Array, channel_axes: int) -> Array:
@@ -258,4 +310,5 @@ def transform(stencils: Array, phases: Array) -> Array:
 
 def column(scale: Array, reference: Array) -> Array:
     """A scale of the output channels, shaped to multiply the leading axis of the reference."""
+    check_scale(scale, int(reference.shape[0]))
     return namespace(scale).reshape(scale, (-1,) + (1,) * (reference.ndim - 1))

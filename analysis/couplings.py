@@ -11,10 +11,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from analysis.backend import Array, like, namespace, to_numpy
+from analysis.backend import Array, device, like, namespace, to_numpy
 from analysis.coupling import (
     Coupling,
     check_axes,
+    check_scale,
     column,
     flatten_taps,
     require,
@@ -142,6 +143,7 @@ class Pointwise(Coupling):
     def _check_shapes(self) -> None:
         got = f"shape {tuple(self.matrix.shape)}"
         require(self.matrix.ndim == 2, "a matrix (c_out, c_in)", got, "drop the spatial axes")
+        require(min(self.matrix.shape) >= 1, "at least one channel", got, "add some")
 
     def _stencils(self) -> Array:
         return self.dense_weight()
@@ -239,6 +241,7 @@ class Lean(Coupling):
 
     def scale_rows(self, scale: Array) -> Lean:
         """``diag(scale) K``."""
+        check_scale(scale, self.channels_out)
         diagonal = scale[: self.stencils.shape[0]]
         return replace(
             self,
@@ -264,8 +267,9 @@ class Circulant(Coupling):
 
     def _check_shapes(self) -> None:
         check_axes("stencils", self.stencils, 1)
+        channels = (self.channels_out, self.channels_in)
         require(
-            max(self.channels_out, self.channels_in) == self.stencils.shape[0],
+            max(channels) == self.stencils.shape[0] and min(channels) >= 1,
             "max(c_out, c_in) stencils",
             f"{self.stencils.shape[0]} stencils for {self.channels_out} x {self.channels_in}",
             "give one stencil a diagonal of the circulant",
@@ -298,7 +302,7 @@ class Circulant(Coupling):
         """The stencils gathered into all blocks."""
         index = circulant_index(self.channels_out, self.channels_in)
         xp = namespace(self.stencils)
-        rows = xp.asarray(index.ravel(), device=self.stencils.device)
+        rows = xp.asarray(index.ravel(), device=device(self.stencils))
         return xp.reshape(xp.take(self.stencils, rows, axis=0), (*index.shape, *self.kernel_shape))
 
     def _symbol_unstrided(self, phases: Array) -> Symbol:

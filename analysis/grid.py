@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,12 @@ class Grid:
     boundary: str = "periodic"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        try:
+            object.__setattr__(self, "shape", tuple(operator.index(n) for n in self.shape))
+        except TypeError:
+            raise InputError(
+                "a tuple of whole numbers of pixels", self.shape, "pass (32, 32)"
+            ) from None
         if not self.shape or min(self.shape) < 1:
             raise InputError("a grid with at least one pixel an axis", self.shape, "enlarge it")
         if not (self.spacing > 0 and math.isfinite(self.spacing)):

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from analysis.backend import Array, namespace
-from analysis.coupling import Coupling, require
+from analysis.backend import Array, device, namespace
+from analysis.coupling import Coupling, check_scale, require
 from analysis.couplings import Full
 from analysis.symbols import Symbol
 
@@ -57,6 +57,15 @@ class Stacked(Coupling):
         """Sum of the weights."""
         return sum(part.weights for part in self.parts)
 
+    @property
+    def multiply_adds_per_pixel(self) -> int:
+        """Sum of the multiply-adds."""
+        return sum(part.multiply_adds_per_pixel for part in self.parts)
+
+    def axis_even(self) -> bool:
+        """Whether the stencils of all parts are even in each axis."""
+        return all(part.axis_even() for part in self.parts)
+
     def dense_weight(self) -> Array:
         """The dense weights one below the other, smaller stencils padded by zeros."""
         padded = [_pad_stencils(part.dense_weight(), self.kernel_shape) for part in self.parts]
@@ -67,6 +76,7 @@ class Stacked(Coupling):
 
     def scale_rows(self, scale: Array) -> Stacked:
         """``diag(scale) K``."""
+        check_scale(scale, self.channels_out)
         ends = np.cumsum([part.channels_out for part in self.parts])
         starts = ends - [part.channels_out for part in self.parts]
         scaled = (
@@ -78,6 +88,14 @@ class Stacked(Coupling):
         """All parts with detached float64 weights."""
         return replace(self, parts=tuple(part.double() for part in self.parts))
 
+    def largest_weight(self) -> float:
+        """Largest modulus of a weight of any part."""
+        return max(part.largest_weight() for part in self.parts)
+
+    def times(self, factor: float) -> Stacked:
+        """All parts times a number."""
+        return replace(self, parts=tuple(part.times(factor) for part in self.parts))
+
 
 def _pad_stencils(weight: Array, kernel_shape: tuple[int, ...]) -> Array:
     """Dense weights with their stencils centred in larger ones."""
@@ -87,6 +105,6 @@ def _pad_stencils(weight: Array, kernel_shape: tuple[int, ...]) -> Array:
             continue
         shape = list(weight.shape)
         shape[axis] = (wanted - k) // 2
-        margin = xp.zeros(tuple(shape), dtype=weight.dtype, device=weight.device)
+        margin = xp.zeros(tuple(shape), dtype=weight.dtype, device=device(weight))
         weight = xp.concat([margin, weight, margin], axis=axis)
     return weight

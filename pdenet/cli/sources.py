@@ -59,7 +59,8 @@ class Layer:
             return None
         if not any(coupling.radius):  # a 1x1 operator meets no boundary
             return replace(grid, boundary="periodic")
-        return grid if grid.boundary == "replicate" and coupling.axis_even() else None
+        exact = grid.boundary == "replicate" and coupling.has_cosine_transform("replicate")
+        return grid if exact else None
 
 
 @dataclass(frozen=True, eq=False)
