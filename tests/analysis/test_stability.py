@@ -353,7 +353,8 @@ def test_stage_jacobians_do_not_expand_within_the_radius(name):
     worst = 0.0
     for _ in range(300):
         angles = rng.uniform(0, np.pi, len(b))
-        slopes = [-limit * np.outer(w, w) for w in np.stack([np.cos(angles), np.sin(angles)], 1)]
+        directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        slopes = [-limit * np.outer(w, w) for w in directions]
         stages = []
         for i in range(len(b)):
             inner = np.eye(2) + sum((A[i, j] * stages[j] for j in range(i)), np.zeros((2, 2)))
@@ -369,9 +370,7 @@ def test_a_stability_of_the_theta_family():
     for value in ("1/2", "0.51", "1"):
         R = function(f"theta:value={value}")
         assert R.a_stable
-        grid = np.array(
-            [complex(-x, y) for x, y in product(np.geomspace(1e-3, 1e3, 40), (0, 1, 9))]
-        )
+        grid = -np.geomspace(1e-3, 1e3, 40)[:, None] + 1j * np.array([0, 1, 9])
         assert np.abs(R(grid)).max() <= 1
 
 
