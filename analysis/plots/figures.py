@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -67,7 +68,9 @@ def file_bytes(figure: Figure, kind: str = "png") -> bytes:
     if kind not in _METADATA:
         raise unknown_name("kind of picture", kind, tuple(_METADATA))
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, metadata=_METADATA[kind])
+    # Names inside an SVG are random but for this salt; the setting lasts for one file.
+    with rc_context({"svg.hashsalt": "analysis"}):
+        figure.savefig(buffer, format=kind, metadata=_METADATA[kind])
     return buffer.getvalue()
 
 

@@ -22,6 +22,7 @@ from analysis.plots.style import (
     NOTE,
     REGION_EDGE,
     TICK,
+    TITLE,
     note,
     say_empty,
     set_rows,
@@ -57,23 +58,27 @@ def plot_margins(layers: Sequence[Mapping[str, Any]], ax: Axes) -> Axes:
         if ratio is None:
             _write(ax, row, left, f"{layer['grade']}: no limit to keep", FAINT)
         elif ratio == np.inf:
-            ax.barh(row, right - left, left=left, height=0.62, color=colour, hatch="//")
-            _write(ax, row, left, "never non-expansive", INK)
+            ax.barh(row, right - left, left=left, height=0.62, color=colour, zorder=2)
+            _write(ax, row, left, "never non-expansive", "white")
         elif ratio > 0:
             ax.barh(row, ratio - left, left=left, height=0.62, color=colour, zorder=2)
-            _write(ax, row, ratio, f"{ratio:.3g}", INK)
+            # Between the end of the bar and the line there may be no room for a number.
+            within = 0.4 < ratio < 0.99
+            _write(ax, row, ratio, f"{ratio:.3g}", "white" if within else INK, within=within)
         else:
             _write(ax, row, left, "any step", INK)
         note(ax, row, _growth(layer))
     if not layers:
         return tidy(say_empty(ax, "no layers to show"))
     _legend(ax, [layer["grade"] for layer in layers])
-    note(ax, -0.95, "growth measured (certified)", FAINT)
+    note(ax, -0.95, "growth measured\n(certified)", FAINT)
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right / left < 2e3 else (1,)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     label = "step size / largest non-expansive step size"
-    return tidy(ax, title="Step size against its limit", xlabel=label)
+    tidy(ax, xlabel=label)
+    ax.set_title("Step size against its limit", fontsize=TITLE, loc="left", color=INK, pad=26)
+    return ax
 
 
 def _ratio(layer: Mapping[str, Any]) -> float | None:
@@ -91,12 +96,14 @@ def _growth(layer: Mapping[str, Any]) -> str:
     return words if certified is None else f"{words}  (≤ {signed(certified)})"
 
 
-def _write(ax: Axes, row: int, x: float, text: str, colour: str) -> None:
+def _write(ax: Axes, row: int, x: float, text: str, colour: str, *, within: bool = False) -> None:
+    """Text to the right of a place in a row, or to the left of it."""
     ax.annotate(
         text,
         (x, row),
-        xytext=(5, 0),
+        xytext=(-5 if within else 5, 0),
         textcoords="offset points",
+        ha="right" if within else "left",
         va="center",
         fontsize=NOTE,
         color=colour,
@@ -116,20 +123,24 @@ def _legend(ax: Axes, grades: Sequence[str]) -> None:
         frameon=False,
         fontsize=NOTE,
         ncols=len(patches),
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        borderaxespad=0.2,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        borderpad=0.0,
         handlelength=1.2,
+        columnspacing=1.5,
     )
 
 
-def plot_symbol_norm(coupling: Coupling, ax: Axes, points: int = 64) -> Axes:
-    """``sigma_max(K^(w))`` over all frequencies, its largest value on the grid marked (theory §1).
+def plot_symbol_norm(
+    coupling: Coupling, ax: Axes, points: int = 64, *, limit: float | None = None
+) -> Axes:
+    """``||K^(w)||`` over all frequencies, its largest value on the grid marked (theory §1).
 
     Args:
         coupling: an operator on one or two spatial axes.
         ax: the axes.
         points: frequencies an axis.
+        limit: a line where the norm has this value, such as ``sqrt(2 / (h L))``.
 
     Raises:
         InputError: for three spatial axes, or fewer than two points.
@@ -143,21 +154,33 @@ def plot_symbol_norm(coupling: Coupling, ax: Axes, points: int = 64) -> Axes:
     frequencies = np.stack([grid.ravel() for grid in grids], axis=1)
     norms = to_numpy(coupling.double().symbol_at(frequencies).norms()).reshape(grids[0].shape)
     at = np.unravel_index(int(np.argmax(norms)), norms.shape)
-    peak = [float(axis[i] / np.pi) for i in at]
+    peak = np.array([axis[i] / np.pi for i in at])
     if coupling.dimension == 1:
-        ax.plot(axis / np.pi, norms, color=REGION_EDGE, linewidth=1.8)
-        ax.plot(peak, [norms.max()], "o", color=INK, markersize=7, fillstyle="none")
-        words = tidy(ax, xlabel="ω / π", ylabel="σ_max(K̂(ω))", grid="both")
-        ax.set_ylim(bottom=0)
+        _curve(ax, axis / np.pi, norms, limit)
+        ax.plot([peak[0]], [norms.max()], "o", color=INK, markersize=8, fillstyle="none")
+        ylabel = "‖K̂(ω)‖"
     else:
-        _surface(ax, axis / np.pi, norms)
-        ax.plot(peak[1], peak[0], "o", color="white", markersize=9, fillstyle="none", mew=2)
-        words = tidy(ax, xlabel="ω₂ / π", ylabel="ω₁ / π")
-    words.set_title(f"σ_max of the symbol, largest {norms.max():.4g} (circle)", loc="left")
-    return ax
+        _surface(ax, axis / np.pi, norms, limit)
+        # Real weights repeat every norm at -w.
+        for y, x in (peak, np.where(peak == -1, -1, -peak)):
+            ax.plot([x], [y], "o", color="white", markersize=9, fillstyle="none", mew=2)
+        ylabel = "ω₁ / π"
+    xlabel = "ω / π" if coupling.dimension == 1 else "ω₂ / π"
+    beyond = "" if limit is None else f", line at {signed(limit)}"
+    title = f"‖K̂(ω)‖: largest {norms.max():.4g}{beyond}"
+    return tidy(ax, title=title, xlabel=xlabel, ylabel=ylabel)
 
 
-def _surface(ax: Axes, axis: np.ndarray, norms: np.ndarray) -> None:
+def _curve(ax: Axes, axis: np.ndarray, norms: np.ndarray, limit: float | None) -> None:
+    """A line over the frequencies."""
+    ax.plot(axis, norms, color=REGION_EDGE, linewidth=1.8)
+    ax.grid(alpha=0.3)
+    if limit is not None:
+        ax.axhline(limit, color=GRADE_COLOURS["violated"], linewidth=1.8)
+    ax.set_ylim(bottom=0)
+
+
+def _surface(ax: Axes, axis: np.ndarray, norms: np.ndarray, limit: float | None) -> None:
     """Colours over the frequency plane with a bar beside them."""
     half = (axis[1] - axis[0]) / 2
     low, high = axis[0] - half, axis[-1] + half
@@ -170,3 +193,8 @@ def _surface(ax: Axes, axis: np.ndarray, norms: np.ndarray) -> None:
     if figure is not None:
         bar = figure.colorbar(image, ax=ax, shrink=0.9)
         bar.ax.tick_params(labelsize=TICK)
+        if limit is not None and norms.min() < limit < norms.max():
+            colour = GRADE_COLOURS["violated"]
+            bar.add_lines(
+                ax.contour(axis, axis, norms, levels=[limit], colors=colour, linewidths=1.8)
+            )

@@ -126,7 +126,7 @@ class _Cloud:
         if not self.values.size:
             return "no values"
         if not self.beyond.size:
-            return "all inside"
+            return f"all inside, to {signed(self.values.real.min())}" if self.real else "all inside"
         count = f"{self.beyond.size} of {self.values.size} beyond"
         furthest = self.beyond[np.argmax(np.abs(self.beyond))]
         return f"{count}, to {signed(furthest.real)}" if self.real else count
@@ -165,7 +165,9 @@ def _draw_rows(
         note(ax, row, cloud.verdict(), _BEYOND if worse else INK)
     if not clouds:
         say_empty(ax, "no spectra to show")
-    stable = f"stable for {signed(-interval)} ≤ hλ ≤ 0" if np.isfinite(interval) else "stable left"
+    stable = (
+        f"stable for {signed(-interval)} ≤ hλ ≤ 0" if np.isfinite(interval) else "stable for hλ ≤ 0"
+    )
     tidy(
         ax,
         title=f"{method}: {stable} (blue; darker damps more)",
@@ -181,16 +183,18 @@ def _draw_plane(
     empty = np.zeros(0, dtype=complex)
     left, right, top = _region_window(function, empty)
     points = np.concatenate([cloud.values for cloud in clouds.values()])
-    _set_scale(ax, "x", min(left, points.real.min()), max(right, points.real.max()), -left)
+    # The edge of a window has no meaning of its own: a round number reads better.
+    reach_x, reach_y = float(f"{-left:.1g}"), float(f"{top:.1g}")
+    _set_scale(ax, "x", min(left, points.real.min()), max(right, points.real.max()), reach_x)
     high = max(top, float(np.abs(points.imag).max()))
-    _set_scale(ax, "y", -high, high, top)
+    _set_scale(ax, "y", -high, high, reach_y)
     _shade_plane(function, ax)
     for colour, (name, cloud) in zip(layer_colours(len(clouds)), clouds.items(), strict=True):
         label = f"{name}: {cloud.verdict()}"
-        ax.plot(cloud.inside.real, cloud.inside.imag, ".", color=colour, markersize=5, label=label)
-        ax.plot(cloud.beyond.real, cloud.beyond.imag, "x", color=_BEYOND, markersize=4)
+        ax.plot(cloud.inside.real, cloud.inside.imag, ".", color=colour, markersize=3, label=label)
+        ax.plot(cloud.beyond.real, cloud.beyond.imag, "x", color=_BEYOND, markersize=3, mew=0.7)
     ax.legend(
-        frameon=False, fontsize=NOTE, loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=2
+        frameon=False, fontsize=NOTE, loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=3
     )
     linear = ax.get_xscale() == ax.get_yscale() == "linear"
     if linear and max(right - left, 2 * top) < 4 * min(right - left, 2 * top):
@@ -222,14 +226,13 @@ def _set_scale(ax: Axes, axis: str, low: float, high: float, reach: float) -> No
 
 
 def _far_ticks(low: float, high: float, reach: float) -> list[float]:
-    """Round numbers from end to end: the region, then 1, 2, 5 a decade, or decades alone."""
-    decades = np.arange(np.floor(np.log10(reach)), np.ceil(np.log10(max(-low, high))) + 1)
-    steps = (1, 2, 5) if decades.size <= 4 else (1,)
+    """Round numbers on both sides of the edge of the region: 1, 2, 5 a decade, or decades alone."""
+    decades = np.arange(np.floor(np.log10(reach / 3)), np.ceil(np.log10(max(-low, high))) + 1)
+    steps = (1, 2, 5) if decades.size <= 5 else (1,)
     rounds = [float(m * 10.0**d) for d in decades for m in steps]
-    outer = [r for r in rounds if r > 1.2 * reach]
-    inner = [float(f"{reach / 2:.2g}"), float(f"{reach:.3g}")]
-    candidates = sorted({0.0, *outer, *inner, *(-r for r in outer), *(-r for r in inner)})
-    return [t for t in candidates if 1.25 * low <= t <= 1.25 * high]
+    kept = [r for r in rounds if r > 1.3 * reach or reach / 3 < r < reach / 1.3] + [reach]
+    ticks = sorted({0.0, *kept, *(-r for r in kept)})
+    return [t for t in ticks if 1.25 * low <= t <= 1.25 * high]
 
 
 def _samples(ax: Axes, axis: str, count: int = 601) -> NDArray[np.float64]:

@@ -46,7 +46,7 @@ MINUS = "\N{MINUS SIGN}"
 
 def layer_colours(count: int) -> np.ndarray:
     """One colour a layer in the order of depth, dark to light, shape ``(count, 4)``."""
-    return np.asarray(colormaps["viridis"](np.linspace(0.0, 0.85, count)))
+    return np.asarray(colormaps["viridis"](np.linspace(0.0, 0.75, count)))
 
 
 def tidy(
