@@ -13,6 +13,7 @@ maximum of ``T`` or more. When every cell is excluded, ``sup < T``.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from analysis.symbols import Symbol
 _UNIT_ROUNDOFF = 2.0**-53
 _POWER_ITERATIONS = 6
 _BLOCK_ELEMENTS = 2**20
+_LEAST_WIDTH = 1e-8  # below it the margin of the Cholesky tests drowns in rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,7 @@ def certified_norm(
     *,
     row_scaling: Array | None = None,
     boundary: str = "periodic",
+    shape: tuple[int, ...] | None = None,
     relative_width: float = 0.01,
 ) -> CertifiedNorm:
     """Interval for ``sup_w ||K^(w)||_2``, a bound of ``||K||_2`` for every image size.
@@ -69,33 +72,35 @@ def certified_norm(
         coupling: the operator ``K``.
         row_scaling: ``s >= 0`` of shape ``(c_out,)``; certifies ``||diag(s)^(1/2) K||``.
         boundary: one of ``analysis.grid.BOUNDARIES``.
+        shape: image size that the factor of a reflect or replicate extension is for; by default
+            every size of at least ``2 r + 2`` pixels an axis.
         relative_width: ``upper <= (1 + relative_width) lower`` before the factor and rounding.
 
     Raises:
-        InputError: for a width that is not positive, negative scalings and weights that are not
-            finite.
+        InputError: for a width below 1e-8, negative scalings and weights that are not finite.
 
     >>> from analysis.couplings import Full
     >>> bound = certified_norm(Full(np.array([[[1.0, -2.0, 1.0]]])), relative_width=1e-3)
     >>> round(bound.lower, 12), bound.upper < 4.005
     (4.0, True)
     """
-    if not relative_width > 0:
-        raise InputError("a positive relative width", relative_width, "pass 0.01")
-    operator = scaled_double(coupling, row_scaling)
-    total = tap_norms(operator)
+    if not relative_width >= _LEAST_WIDTH:
+        raise InputError(
+            f"a relative width of {_LEAST_WIDTH:g} or more", relative_width, "pass 0.01"
+        )
+    operator, unit = scaled_double(coupling, row_scaling)
     factor = 1.0
     statement = "branch and bound over all frequencies with the Bernstein-Szego inequality"
-    if not (boundary == "replicate" and operator.axis_even()):
-        factor = extension_norm(operator.radius, boundary)
+    if not (boundary == "replicate" and operator.has_cosine_transform(boundary)):
+        factor = extension_norm(operator.radius, boundary, shape)
     if factor > 1:
         statement += f", times the norm {factor:.4g} of the {boundary} extension"
-    if total == 0:
+    if operator.largest_weight() == 0:
         zero = np.zeros(operator.dimension)
         return CertifiedNorm(0.0, 0.0, zero, boundary, 0, "all weights are zero")
     lower, frequency, threshold, cells = _branch_and_bound(operator, relative_width)
     upper = (threshold + rounding_allowance(operator, threshold)) * factor
-    return CertifiedNorm(lower, upper, frequency, boundary, cells, statement)
+    return CertifiedNorm(lower * unit, upper * unit, frequency, boundary, cells, statement)
 
 
 def rounding_allowance(operator: Coupling, value: float) -> float:
@@ -109,8 +114,12 @@ def rounding_allowance(operator: Coupling, value: float) -> float:
     return cholesky + 8 * (operator.taps + 4) * _UNIT_ROUNDOFF * tap_norms(operator)
 
 
-def scaled_double(coupling: Coupling, row_scaling: Array | None) -> Coupling:
-    """``diag(s)^(1/2) K`` in detached float64; refuses ``s < 0`` and values that are not finite."""
+def scaled_double(coupling: Coupling, row_scaling: Array | None) -> tuple[Coupling, float]:
+    """``diag(s)^(1/2) K`` in detached float64, divided by a unit, and that unit.
+
+    The unit is a power of two near the largest weight, so that squares neither overflow nor vanish
+    and the division is exact. Refuses ``s < 0`` and values that are not finite.
+    """
     operator = coupling.double()
     if row_scaling is not None:
         scale = to_double(row_scaling)
@@ -121,9 +130,9 @@ def scaled_double(coupling: Coupling, row_scaling: Array | None) -> Coupling:
                 "treat negative gains apart: they are anti-diffusive",
             )
         operator = operator.scale_rows(namespace(scale).sqrt(scale))
-    if not np.isfinite(tap_norms(operator)):
-        raise InputError("finite weights", "nan or inf", "use a checkpoint before the divergence")
-    return operator
+    largest = operator.largest_weight()
+    exponent = min(max(math.frexp(largest)[1], -1000), 1000) if largest else 0
+    return operator.times(2.0**-exponent), 2.0**exponent
 
 
 def tap_norms(operator: Coupling) -> float:
@@ -145,7 +154,7 @@ def _branch_and_bound(
     while True:
         examined += len(centres)
         threshold = lower * (1 + relative_width)
-        passed = proven_below(operator, centres, threshold * np.cos(np.dot(degree, half_width)))
+        passed = proven_below(operator, centres, threshold * least_share(degree, half_width))
         if passed.all():
             return lower, frequency, threshold, examined
         centres = centres[~passed]
@@ -163,6 +172,11 @@ def _branch_and_bound(
         # An axis of degree zero needs no split: the norm does not depend on it.
         steps = np.unique(steps * (degree > 0), axis=0)
         centres = (centres[:, None, :] + steps * half_width).reshape(-1, len(half_width))
+
+
+def least_share(degree: np.ndarray, half_width: np.ndarray) -> float:
+    """Least share ``cos(m.t)`` of the supremum at the midpoint of a cell that attains it."""
+    return float(np.cos(np.dot(degree, half_width)))
 
 
 def proven_below(operator: Coupling, frequencies: np.ndarray, threshold: float) -> np.ndarray:

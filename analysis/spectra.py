@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-from analysis.backend import Array, namespace, to_numpy
+from analysis.backend import Array, device, namespace, to_numpy
 from analysis.certificates import (
     certified_norm,
     norms_from_below,
@@ -91,6 +91,12 @@ def eigenvalues(coupling: Coupling, grid: Grid) -> Array:
     >>> np.sort(eigenvalues(Depthwise(np.array([[1.0, -2.0, 1.0]])), Grid((4,))).real.round(12))
     array([-4., -2., -2.,  0.])
     """
+    if coupling.stride != 1 or coupling.channels_out != coupling.channels_in:
+        raise InputError(
+            "as many output as input channels and stride 1",
+            f"{coupling.channels_out} x {coupling.channels_in} channels, stride {coupling.stride}",
+            "ask for the singular values",
+        )
     return _over_half_grid(coupling, grid, eigen=True)
 
 
@@ -98,10 +104,11 @@ def _over_half_grid(coupling: Coupling, grid: Grid, *, eigen: bool) -> Array:
     half = coupling.grid_frequencies(grid, half=True)
     coarse = Grid(tuple(n // coupling.stride for n in grid.shape), boundary=grid.boundary)
     twice = np.flatnonzero(coarse.half_frequencies()[1] == 2)
+    coupling.largest_weight()  # refuses weights that are not finite
     symbol = coupling.symbol_at(half)
     values = symbol.eigenvalues() if eigen else symbol.singular_values()
     xp = namespace(values)
-    mirrored = values[xp.asarray(twice, device=values.device), :]
+    mirrored = values[xp.asarray(twice, device=device(values)), :]
     # K^(-w) = conj(K^(w)) for real weights.
     mirrored = xp.conj(mirrored) if eigen else mirrored
     return xp.concat([xp.reshape(values, (-1,)), xp.reshape(mirrored, (-1,))])
@@ -125,15 +132,24 @@ def norm(coupling: Coupling, grid: Grid, *, row_scaling: Array | None = None) ->
         grid: image size and boundary.
         row_scaling: ``s >= 0`` of shape ``(c_out,)``; gives the norm of ``diag(s)^(1/2) K``.
     """
-    operator = scaled_double(coupling, row_scaling)
+    operator, unit = scaled_double(coupling, row_scaling)
+    result = _unit_norm(operator, grid)
+    return NormInterval(result.lower * unit, result.upper * unit, result.statement)
+
+
+def _unit_norm(operator: Coupling, grid: Grid) -> NormInterval:
+    """``norm`` of an operator with weights near one, or all zero."""
     if grid.boundary == "periodic" or (
-        grid.boundary == "replicate" and operator.stride == 1 and operator.axis_even()
+        grid.boundary == "replicate" and operator.has_cosine_transform(grid.boundary)
     ):
         value = _largest_on(operator, operator.grid_frequencies(grid, half=True))
         upper = value + rounding_allowance(operator, value)
         return NormInterval(value, upper, "largest norm of the symbol")
-    bound = certified_norm(operator, boundary=grid.boundary)
-    lower = _lanczos_norm(operator, grid, bound.frequency)
+    matrix = as_linear_operator(operator, grid)
+    if operator.largest_weight() == 0:
+        return NormInterval(0.0, 0.0, "all weights are zero")
+    bound = certified_norm(operator, boundary=grid.boundary, shape=grid.shape)
+    lower = _lanczos_norm(operator, matrix, grid, bound.frequency)
     if grid.boundary == "zeros" and operator.stride == 1:
         reach = zip(grid.shape, operator.radius, strict=True)
         larger = Grid(tuple(n + r for n, r in reach))
@@ -188,13 +204,14 @@ def as_linear_operator(coupling: Coupling, grid: Grid) -> LinearOperator:
     return LinearOperator(shape, matvec=forward, rmatvec=adjoint, dtype=float)
 
 
-def _lanczos_norm(operator: Coupling, grid: Grid, frequency: np.ndarray) -> float:
+def _lanczos_norm(
+    operator: Coupling, matrix: LinearOperator, grid: Grid, frequency: np.ndarray
+) -> float:
     """Norm from below: ``||K v||`` for the unit vector ``v`` of a Lanczos run on ``K^T K``.
 
     Starts from the plane wave that attains the supremum, damped towards the boundary: the
     leading singular vector of a large image is close to it.
     """
-    matrix = as_linear_operator(operator, grid)
     if min(matrix.shape) <= 64:
         return float(np.linalg.norm(operator.to_dense(grid), 2))
     start = _damped_wave(operator, grid, frequency)

@@ -141,22 +141,27 @@ def shift_matrix(offset: tuple[int, ...], grid: Grid) -> sp.csr_matrix:
     return matrix
 
 
-def extension_norm(radius: tuple[int, ...], boundary: str) -> float:
+def extension_norm(
+    radius: tuple[int, ...], boundary: str, shape: tuple[int, ...] | None = None
+) -> float:
     """Norm of the padding operator ``P``, the factor of a certificate (theory §1).
 
     ``||P||^2 = 1 + largest number of copies of a pixel`` an axis. Zero padding and periodic
-    extension are compressions of the infinite-grid operator and need no factor (1). Holds for
-    at least ``2 r + 2`` pixels an axis; for 3x3 stencils it is 2 in two dimensions.
+    extension are compressions of the infinite-grid operator and need no factor (1). For 3x3
+    stencils it is 2 in two dimensions, attained by a corner.
+
+    Args:
+        radius: width of the padding of every axis.
+        boundary: one of ``analysis.grid.BOUNDARIES``.
+        shape: image size; by default any with at least ``2 r + 2`` pixels an axis.
 
     >>> extension_norm((1, 1), "replicate")
     2.0
+    >>> extension_norm((1,), "reflect", (3,)) ** 2
+    2.9999999999999996
     """
     if boundary in ("periodic", "zeros"):
         return 1.0
-    if boundary == "reflect":
-        copies = [1 if r else 0 for r in radius]
-    elif boundary == "replicate":
-        copies = list(radius)
-    else:
-        raise unknown_name("boundary", boundary, BOUNDARIES)
-    return math.sqrt(math.prod(1 + c for c in copies))
+    sizes = shape or tuple(2 * r + 2 for r in radius)
+    uses = [np.bincount(source_index(n, r, boundary)) for n, r in zip(sizes, radius, strict=True)]
+    return math.sqrt(math.prod(int(count.max()) for count in uses))
