@@ -54,10 +54,17 @@ def difference_stencil(name: str, spacing: float = 1.0) -> np.ndarray:
     """
     if name not in _DIFFERENCES:
         raise unknown_name("difference stencil", name, _DIFFERENCES)
+    _check_spacing(spacing)
     first, second = _DIFFERENCES[name]
     scale = spacing ** -(_ORDERS[first] + _ORDERS[second])
     # Adding zero turns the negative zeros of the products into plain ones.
     return np.outer(AXIS_STENCILS[first], AXIS_STENCILS[second]) * scale + 0.0
+
+
+def _check_spacing(spacing: float) -> None:
+    """Raise InputError unless the mesh width is positive."""
+    if not (spacing > 0 and math.isfinite(spacing)):
+        raise InputError("a positive mesh width", spacing, "pass spacing > 0")
 
 
 def laplacian(dimension: int = 2, spacing: float = 1.0) -> np.ndarray:
@@ -70,6 +77,7 @@ def laplacian(dimension: int = 2, spacing: float = 1.0) -> np.ndarray:
     """
     if dimension not in (1, 2, 3):
         raise InputError("a dimension of 1, 2 or 3", dimension, "pass one of them")
+    _check_spacing(spacing)
     stencil = np.zeros((3,) * dimension)
     for axis in range(dimension):
         line = [1] * dimension
