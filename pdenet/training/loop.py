@@ -23,7 +23,7 @@ from analysis.errors import InputError
 from pdenet.data.batches import Batches
 from pdenet.networks import PDENet
 from pdenet.training.checkpoint import ImageFacts, State, changed_key, load_state, restore
-from pdenet.training.config import RunConfig, TrainingConfig, fit_to_data
+from pdenet.training.config import RunConfig, fit_to_data
 from pdenet.training.constraints import NotFinite, Projection, check_constraint
 from pdenet.training.device import (
     choose_device,
@@ -31,13 +31,11 @@ from pdenet.training.device import (
     memory_format,
     reproducible_numerics,
 )
+from pdenet.training.optimization import build_optimizer, learning_rate
 from pdenet.training.records import RunFolder
 
 if TYPE_CHECKING:
     from pdenet.data.sources import ImageData
-
-WARM_UP = 0.05
-"""Share of the steps over which the learning rate rises linearly from zero."""
 
 EVALUATION_BATCH = 500
 
@@ -276,29 +274,6 @@ class _Run:
             multiply_adds=self.network.multiply_adds(height, width),
             seconds=sum(row["seconds"] or 0.0 for row in self.rows),
         )
-
-
-def build_optimizer(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimiser of a configuration; normalisations and biases (vectors) do not decay."""
-    kernels = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": kernels, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
-    return torch.optim.SGD(
-        groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0
-    )
-
-
-def learning_rate(step: int, total: int, peak: float) -> float:
-    """Rate of a step (from 0): a linear rise over the first 5 % of all steps, then a cosine."""
-    warm = max(1, round(WARM_UP * total))
-    if step < warm:
-        return peak * (step + 1) / warm
-    return 0.5 * peak * (1 + math.cos(math.pi * (step - warm + 1) / (total - warm + 1)))
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

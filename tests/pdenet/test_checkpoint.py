@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save, save_file
 
 from analysis.errors import InputError
 from pdenet.networks import PDENet
-from pdenet.training import checkpoint, loop
+from pdenet.training import checkpoint
 from pdenet.training.checkpoint import (
     STATE_FILE,
     ImageFacts,
@@ -25,6 +25,7 @@ from pdenet.training.checkpoint import (
 )
 from pdenet.training.config import RunConfig
 from pdenet.training.loop import Progress, train
+from pdenet.training.optimization import build_optimizer
 from tests.pdenet.training_runs import few_digits, tiny_run
 
 
@@ -270,6 +271,6 @@ def test_a_file_that_lies_about_its_size_allocates_nothing(tmp_path: Path) -> No
 def test_state_of_another_network_is_refused(run: Path) -> None:
     state = load_state(run)
     network = PDENet(tiny_run(widths=(2, 2)).network)
-    optimizer = loop.build_optimizer(network, tiny_run().training)
+    optimizer = build_optimizer(network, tiny_run().training)
     with pytest.raises(InputError, match="instead of"):
         checkpoint.restore(state, network, optimizer)

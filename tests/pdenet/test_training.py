@@ -17,7 +17,8 @@ from pdenet.networks import PDENet
 from pdenet.training import records
 from pdenet.training.config import RunConfig, TrainingConfig, fit_to_data
 from pdenet.training.device import choose_device, reproducible_numerics
-from pdenet.training.loop import Progress, build_optimizer, epoch_seed, learning_rate, train
+from pdenet.training.loop import Progress, epoch_seed, train
+from pdenet.training.optimization import build_optimizer, learning_rate
 from tests.pdenet.training_runs import few_digits, tiny_run
 
 
