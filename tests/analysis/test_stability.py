@@ -306,7 +306,7 @@ def test_the_long_route_of_the_radius_agrees_with_the_exact_one(monkeypatch):
 
 
 def largest_disc_value(method, radius, rng):
-    """max |1 + b^T Z (I - A Z)^{-1} 1| over Z = diag(z_i) on the circle |z + r| = r (definition)."""
+    """max |1 + b^T Z (I - A Z)^{-1} 1| over Z = diag(z_i) with |z_i + r| = r, the definition."""
     A, b = (np.array(x, dtype=float) for x in (method.A, method.b))
     used = [i for i in range(len(b)) if b[i] or np.any(A[:, i])]
     A, b = A[np.ix_(used, used)], b[used]

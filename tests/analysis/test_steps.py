@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from analysis import polynomials
 from analysis.errors import InputError
 from analysis.methods import ButcherTableau, tableau
-from analysis.rays import first_exit
+from analysis.rays import _Boxes, _upper_bound, first_exit
 from analysis.stability import StabilityFunction, real_stability_interval, stability_function
 from analysis.steps import amplification, largest_stable_step
 
@@ -208,12 +208,12 @@ def test_backward_euler_beyond_four_is_an_island():
 
 
 def test_an_island_of_an_explicit_method_is_named():
-    # 1 + z (z + 1) (z + 4) (z + 5) / 20: stable to z = -1, unstable between, stable from -4 to -5.
-    R = StabilityFunction(tuple(map(Fraction, ("1", "1", "29/20", "1/2", "1/20"))), (Fraction(1),))
+    # 1 + z (z + 1) (z + 3/2) (z + 2) / 3: stable to z = -1, not to -3/2, stable again to -2.
+    R = StabilityFunction(tuple(map(Fraction, ("1", "1", "13/6", "3/2", "1/3"))), (Fraction(1),))
     assert largest_stable_step(R, [-1.0]).step_size == 1
     assert amplification(R, [-1.0], 0.9).warnings == ()
-    assert not amplification(R, [-1.0], 2.5).stable
-    judged = amplification(R, [-1.0], 4.1)
+    assert not amplification(R, [-1.0], 1.25).stable
+    judged = amplification(R, [-1.0], 1.6)
     assert judged.stable and "isolated island" in judged.warnings[0]
     assert "all steps up to 1 are stable" in judged.warnings[0]
 
@@ -252,6 +252,39 @@ def test_rays_that_cannot_beat_the_limit_leave_it_alone(method):
     capped = first_exit(R, length, psi, 0.01)
     assert (capped.step, capped.which) == (0.01, -1)
     assert first_exit(R, length, psi, free.step * 2) == pytest.approx(free, rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["rk4", "rkc1:stages=12"])
+def test_of_one_direction_the_longest_limits(method):
+    direction = complex(-0.5, 0.25)
+    spectrum = [factor * direction for factor in (0.5, 4.0, 1.0, -0.0, 2.0)]
+    found = largest_stable_step(method, spectrum)
+    assert found.limiting_eigenvalue == 4 * direction
+    single = largest_stable_step(method, [direction]).step_size
+    assert found.step_size == pytest.approx(single / 4, rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["rkc1:stages=12", "rkc2:stages=9", "rk4", PADE, WEDGE])
+def test_the_bound_on_a_box_holds_everywhere_in_it(method):
+    R = function(method)
+    rng = np.random.default_rng(4)
+    n = 4000
+    angle = np.sort(rng.uniform(np.pi / 2, np.pi, 60))
+    first = rng.integers(0, 60, n)
+    last = np.minimum(first + rng.integers(0, 6, n), 59)
+    low = rng.uniform(0.2, 2.0 * min(real_stability_interval(R), 10.0), n)
+    high = low * (1 + 10.0 ** rng.uniform(-4, -0.3, n))
+    bound = _upper_bound(R, _Boxes(low, high, first, last), angle)
+    sampled = np.full(n, -np.inf)
+    for x in np.linspace(0, 1, 9):
+        for y in np.linspace(0, 1, 9):
+            phi = angle[first] + y * (angle[last] - angle[first])
+            z = (low + x * (high - low)) * np.exp(1j * phi)
+            sampled = np.maximum(sampled, np.log(np.abs(R(z))))
+    assert np.all(bound >= sampled - 1e-9)
+    # Sharp on small boxes, or nothing would ever be known to be stable.
+    small = (high - low < 1e-3 * low) & (first == last)
+    assert np.median(bound[small] - sampled[small]) < 1e-4
 
 
 @pytest.mark.parametrize("method", ["rk4", "dopri5", "rkc1:stages=30", "rkc2:stages=20"])
