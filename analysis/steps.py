@@ -125,9 +125,10 @@ def largest_stable_step(
 
     `spectrum` is an array of n real or complex eigenvalues of any shape; `tolerance` (in units of
     the eigenvalues) defaults to 100 u max|lambda|. For a non-normal A, whose norm is larger and
-    whose computed eigenvalues are less accurate, pass 100 u ||A|| or more. Real and imaginary eigenvalues use the exact
-    intervals, others the first point where their ray leaves the region. An eigenvalue with a
-    positive real part gives 0: the problem itself grows, and so does every accurate solution.
+    whose computed eigenvalues are less accurate, pass 100 u ||A|| or more. Real and imaginary
+    eigenvalues use the exact intervals, others the first point where their ray leaves the region.
+    An eigenvalue with a positive real part gives 0: the problem itself grows, and so does every
+    accurate solution.
     Raises InputError for an unknown method and for an empty or non-finite spectrum.
 
     >>> largest_stable_step("rk4", [1j, -1j]).step_size
