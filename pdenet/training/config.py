@@ -45,10 +45,10 @@ class TrainingConfig:
     data: str = "digits"
     train_images: int | None = None
     test_images: int | None = None
-    epochs: int = 15
+    epochs: int = 20
     batch_size: int = 64
     optimizer: str = "sgd"
-    learning_rate: float = 0.03
+    learning_rate: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
