@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from analysis.errors import InputError
 
@@ -130,3 +132,26 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def jsonable(value: Any) -> Any:
+    """A value as JSON holds it: infinities are "inf" and "-inf", not-a-number is null.
+
+    >>> jsonable({"limit": float("inf"), "eigenvalue": 1 - 2j, "size": (2, 3)})
+    {'limit': 'inf', 'eigenvalue': [1.0, -2.0], 'size': [2, 3]}
+    """
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars, torch tensors
+        return jsonable(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, complex):
+        return [jsonable(value.real), jsonable(value.imag)]
+    if isinstance(value, float):
+        if math.isinf(value):
+            return "inf" if value > 0 else "-inf"
+        return None if math.isnan(value) else value
+    return value if isinstance(value, int) else str(value)

@@ -14,6 +14,7 @@ import typer
 
 from analysis.errors import InputError, unknown_name
 from pdenet import __version__
+from pdenet.files import jsonable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,29 +30,6 @@ JsonOption = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout."),
 ]
-
-
-def jsonable(value: Any) -> Any:
-    """A value as JSON holds it: infinities are "inf" and "-inf", not-a-number is null.
-
-    >>> jsonable({"limit": float("inf"), "eigenvalue": 1 - 2j, "size": (2, 3)})
-    {'limit': 'inf', 'eigenvalue': [1.0, -2.0], 'size': [2, 3]}
-    """
-    if value is None or isinstance(value, (str, bool)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if hasattr(value, "tolist"):  # NumPy arrays and scalars, torch tensors
-        return jsonable(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    if isinstance(value, complex):
-        return [jsonable(value.real), jsonable(value.imag)]
-    if isinstance(value, float):
-        if math.isinf(value):
-            return "inf" if value > 0 else "-inf"
-        return None if math.isnan(value) else value
-    return value if isinstance(value, int) else str(value)
 
 
 class Output:

@@ -56,6 +56,8 @@ def show_layers(output: Output, layers: list[dict[str, Any]]) -> None:
     """The verdict table: one row a layer, within 80 columns."""
     from rich.text import Text
 
+    from pdenet.inspection.figures import short_name
+
     numbers = ("h", "limit", "growth", "certified")
     table = new_table("layer", "coupling", *numbers, "grade", right=numbers)
     for layer in layers:
@@ -95,20 +97,6 @@ def show_network(output: Output, network: dict[str, Any]) -> None:
         words = [f"prescription for {advice['layer']}:", advice["action"], _plain(advice["value"])]
         text = " ".join(word for word in words if word)
         console.print(Text(f"{text} (predicted growth {growth})"))
-
-
-def short_name(name: str) -> str:
-    """A name without the parts that every layer of a network shares.
-
-    >>> short_name("blocks.0.steps.2")
-    'block 0 step 2'
-    """
-    words = name.split(".")
-    if len(words) >= 4 and words[0] == "blocks" and words[2] == "steps":
-        return " ".join([f"block {words[1]} step {words[3]}", *words[4:]])
-    if len(words) == 2 and words[0] == "connectors":
-        return f"connector {words[1]}"
-    return name
 
 
 def _real(value: Any) -> float | None:

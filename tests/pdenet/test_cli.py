@@ -17,7 +17,7 @@ import pdenet
 from analysis.errors import InputError
 from pdenet.cli import main, method
 from pdenet.cli.app import COMMANDS
-from pdenet.cli.common import jsonable
+from pdenet.files import jsonable
 from tests.pdenet.cli_runner import ENVELOPE, refused, run
 
 NAMES = [function.__name__ for function, _ in COMMANDS]

@@ -1,0 +1,124 @@
+"""The three pictures of an inspection: spectra over the region, margins, symbol over frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from analysis.backend import Array, to_numpy
+from analysis.coupling import Coupling
+from analysis.couplings import Full
+from analysis.frozen import frozen_symbol_eigenvalues
+from analysis.grid import Grid
+from analysis.spectra import singular_values
+from pdenet.files import write_atomic
+from pdenet.inspection.crosscheck import gains_of
+from pdenet.inspection.verdict import Verdict, step_verdicts
+from pdenet.layers.block import TimeStep
+from pdenet.layers.terms import DiffusionReactionTerm, ResidualTerm
+
+
+def cloud(verdict: Verdict) -> np.ndarray:
+    """Eigenvalues times step size of a step with frozen coefficients, complex ``(n,)``.
+
+    Full slopes ``L`` in every unit, the periodic symbol at the size of the features: for a
+    monotone field ``-h sigma((L S)^(1/2) K)^2``, for a residual one ``h L eig(K2^ S K1^)``, for a
+    plain reaction ``h eig(-D^* S D + J_R)`` (theory §4.7, §4.10c). A picture of the spectrum, not
+    a bound.
+    """
+    step, size = verdict.layer.module, verdict.layer.size
+    assert isinstance(step, TimeStep)
+    if verdict.theory.scaled is not None:
+        values = to_numpy(singular_values(verdict.theory.scaled, Grid(size)))
+        return np.asarray(-step.step_size * values**2, dtype=complex)
+    term, frequencies = step.term, Grid(size).half_frequencies()[0]
+    if isinstance(term, ResidualTerm):
+        first, second = (op.coupling().double() for op in (term.first, term.second))
+        gains = gains_of(term.first, term.normalization)
+        inner, outer = (
+            np.asarray(to_numpy(_dense_symbol(c, frequencies)))
+            for c in (first.scale_rows(gains), second)
+        )
+        return np.asarray(step.step_size * term.slope_bound * np.linalg.eigvals(outer @ inner))
+    assert isinstance(term, DiffusionReactionTerm)
+    reaction = to_numpy(term.reaction_operator.coupling().double().dense_weight())[:, :, 0, 0]
+    rates = gains_of(term.reaction_operator, term.reaction_normalization).numpy()
+    jacobian = term.slope_bound * rates[:, None] * reaction
+    slope = 1.0 if term.diffusion == "linear" else term.slope_bound
+    scaling = slope * gains_of(term.diffusion_operator, term.diffusion_normalization)
+    diffusion = term.diffusion_operator.coupling().double()
+    values = frozen_symbol_eigenvalues(diffusion, scaling, jacobian, frequencies)
+    return np.asarray(step.step_size * values)
+
+
+def _dense_symbol(coupling: Coupling, frequencies: np.ndarray) -> Array:
+    """One matrix a frequency in the basis of the channels, ``(F, c_out, c_in)``."""
+    return Full(coupling.dense_weight()).symbol_at(frequencies).blocks()[:, 0]
+
+
+def draw_figures(folder: Path, verdicts: Sequence[Verdict]) -> list[str]:
+    """Write the pictures of an inspection; returns their paths.
+
+    ``spectra.png``: spectra times step size over the stability region; ``margins.png``: step over
+    limit; ``symbol.png``: norm of the symbol of the layer furthest beyond its limit.
+    """
+    # Pictures are slow to import and drawn last.
+    from analysis.plots.figures import figure_bytes
+    from analysis.plots.layers import plot_margins, plot_symbol_norm
+    from analysis.plots.regions import plot_spectra_over_region
+    from analysis.plots.style import rows_height
+
+    steps = step_verdicts(verdicts)
+    if not steps:
+        return []
+    clouds = {short_name(v.layer.name): cloud(v) for v in steps}
+    method = steps[0].theory.method or "euler"
+    method = "euler" if method == "ars111" else method
+    rows = [v.to_json("", None) | {"name": short_name(v.layer.name)} for v in steps]
+    height = rows_height(len(steps))
+    files = {
+        "spectra.png": figure_bytes(
+            lambda ax: plot_spectra_over_region(method, clouds, ax), width=9.0, height=height
+        ),
+        "margins.png": figure_bytes(lambda ax: plot_margins(rows, ax), width=9.0, height=height),
+    }
+    monotone = [v for v in steps if v.theory.scaled is not None]
+    if monotone:
+        worst = max(monotone, key=lambda v: (v.theory.curvature or 0.0) * (v.theory.step_size or 0))
+        scaled = worst.theory.scaled
+        assert scaled is not None
+        limit = float(np.sqrt(_curvature_limit(worst)))
+        files["symbol.png"] = figure_bytes(
+            lambda ax: plot_symbol_norm(scaled, ax, limit=limit if np.isfinite(limit) else None),
+            width=6.4,
+            height=5.2,
+        )
+    paths = []
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+        paths.append(str(folder / name))
+    return paths
+
+
+def _curvature_limit(verdict: Verdict) -> float:
+    """Largest curvature that the step of a layer admits, ``2 r_cc / h``; infinite if none."""
+    theory = verdict.theory
+    if not theory.nonexpansive_limit or theory.curvature is None or theory.step_size is None:
+        return np.inf
+    return theory.nonexpansive_limit * theory.curvature / theory.step_size
+
+
+def short_name(name: str) -> str:
+    """A layer name without the parts that every layer shares.
+
+    >>> short_name("blocks.0.steps.2"), short_name("connectors.1")
+    ('block 0 step 2', 'connector 1')
+    """
+    words = name.split(".")
+    if len(words) >= 4 and words[0] == "blocks" and words[2] == "steps":
+        return " ".join([f"block {words[1]} step {words[3]}", *words[4:]])
+    if len(words) == 2 and words[0] == "connectors":
+        return f"connector {words[1]}"
+    return name

@@ -1,0 +1,179 @@
+"""What helps a network whose steps are beyond their limits, tried on its own data.
+
+Two remedies, both carried out: shrinking the step of the trained weights to its limit, which buys
+the proof with accuracy, and training again under the constraint, which keeps the accuracy.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from analysis.methods import tableau
+from analysis.stability import circle_contractivity_radius
+from pdenet.data.sources import ImageData
+from pdenet.inspection.crosscheck import NON_EXPANSIVE, theory_of
+from pdenet.inspection.reader import double_inference, read_layers
+from pdenet.inspection.verdict import Verdict, step_verdicts
+from pdenet.layers.block import TimeStep
+from pdenet.networks import PDENet
+from pdenet.training.checkpoint import load_run
+from pdenet.training.config import RunConfig
+from pdenet.training.loop import train
+
+MARGIN = 1e-5
+"""Distance kept from a limit, as in training."""
+FALLBACK_METHOD = "heun"
+"""For methods without a non-expansive step."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One line of a prescription.
+
+    Attributes:
+        layer: the layer it is about, or ``network``.
+        action: what to do.
+        value: the new value.
+        predicted_growth: of one step afterwards, by the theorem.
+        accuracy_before, accuracy_after: on the test images, None where it was not tried.
+        proved: steps proved afterwards and their number, None where it was not tried.
+        run: run folder of the network that was trained for it.
+    """
+
+    layer: str
+    action: str
+    value: float | str
+    predicted_growth: float
+    accuracy_before: float | None = None
+    accuracy_after: float | None = None
+    proved: tuple[int, int] | None = None
+    run: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of the command-line contract, and what was found when it was tried."""
+        return {
+            "layer": self.layer,
+            "action": self.action,
+            "value": self.value,
+            "predicted_growth": self.predicted_growth,
+            "tried": self.accuracy_after is not None,
+            "accuracy_before": self.accuracy_before,
+            "accuracy_after": self.accuracy_after,
+            "proved_steps": None if self.proved is None else self.proved[0],
+            "steps": None if self.proved is None else self.proved[1],
+            "run": self.run,
+        }
+
+
+@torch.no_grad()
+def accuracy(network: PDENet, images: Tensor, labels: Tensor, batch: int = 250) -> float:
+    """Share of images that a network classifies right, in its own precision."""
+    kind = network.classifier.weight.dtype
+    hits = 0
+    for start in range(0, len(images), batch):
+        scores = network(images[start : start + batch].to(kind))
+        hits += int((scores.argmax(1) == labels[start : start + batch]).sum())
+    return hits / len(images)
+
+
+def needs_remedy(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Steps that claim non-expansion without a proof."""
+    return [
+        verdict
+        for verdict in step_verdicts(verdicts)
+        if verdict.theory.claim == NON_EXPANSIVE and verdict.grade != "proved"
+    ]
+
+
+def shrunk(network: PDENet, offenders: Sequence[Verdict]) -> PDENet | None:
+    """The same weights with every offending step shrunk to its limit; None where there is none."""
+    limits = {v.layer.name: v.theory.nonexpansive_limit for v in offenders}
+    if any(limit is None or limit == 0 for limit in limits.values()):
+        return None
+    copied = copy.deepcopy(network)
+    for name, module in copied.named_modules():
+        limit = limits.get(name)
+        if limit is not None and isinstance(module, TimeStep):
+            module.step_size = limit * (1 - MARGIN)
+    return copied
+
+
+def shrink_remedies(
+    network: PDENet,
+    offenders: Sequence[Verdict],
+    test: tuple[Tensor, Tensor] | None,
+    before: float | None,
+) -> list[Remedy]:
+    """One remedy a step; the accuracy is that of all steps shrunk together."""
+    smaller = shrunk(network, offenders)
+    if smaller is None:
+        return []
+    after = None if test is None else accuracy(smaller, *test)
+    return [
+        Remedy(
+            layer=v.layer.name,
+            action="reduce the step size of the trained weights",
+            value=(v.theory.nonexpansive_limit or 0.0) * (1 - MARGIN),
+            predicted_growth=1.0,
+            accuracy_before=before,
+            accuracy_after=after,
+        )
+        for v in offenders
+    ]
+
+
+def constrained_config(config: RunConfig) -> RunConfig:
+    """The same run under the constraint, with another method where its own has no limit."""
+    network = config.network
+    table = tableau(network.method) if network.method != "ars111" else None
+    if table is not None and circle_contractivity_radius(table) == 0:
+        network = replace(network, method=FALLBACK_METHOD)
+    return replace(
+        config, network=network, training=replace(config.training, constraint="nonexpansive")
+    )
+
+
+def constraint_remedy(config: RunConfig, *, run: str | None = None, **found: Any) -> Remedy:
+    """The remedy 'train with the constraint', with what was found where it was tried."""
+    constrained = constrained_config(config)
+    action = "train with the constraint"
+    if constrained.network.method != config.network.method:
+        action += f" and the method {constrained.network.method}"
+    return Remedy("network", action, "nonexpansive", 1.0, run=run, **found)
+
+
+def try_constraint(
+    config: RunConfig, data: ImageData, test: tuple[Tensor, Tensor], out: Path, before: float | None
+) -> Remedy:
+    """Train the same network under the constraint and look at it.
+
+    Args:
+        config: of the run that is inspected.
+        data: the images it was trained on.
+        test: normalised test images and labels.
+        out: run folder of the new run.
+        before: accuracy of the network as it is.
+    """
+    result = train(constrained_config(config), data, out)
+    network = load_run(out).network
+    layers = read_layers(double_inference(network), test[0][:1].double())
+    steps = [theory_of(layer) for layer in layers if layer.kind == "step"]
+    proved = sum(theory.proved for theory in steps)
+    after = accuracy(network, *test) if result.status == "completed" else math.nan
+    return constraint_remedy(
+        config,
+        run=str(out),
+        accuracy_before=before,
+        accuracy_after=after,
+        proved=(proved, len(steps)),
+    )

@@ -1,0 +1,82 @@
+"""A trained network as a chain of layers, each with the features that reach it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pdenet.layers.block import Block
+from pdenet.layers.connector import Connector
+from pdenet.networks import PDENet
+
+Map = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer of a network in inference mode, float64.
+
+    Attributes:
+        name: dotted name of the module.
+        kind: ``opening``, ``step``, ``connector`` or ``classifier``.
+        module: the module.
+        apply: the map of the layer, images ``(B, C, H, W)`` to images or logits.
+        features: what reaches it from the images given, ``(B, C, H, W)``; a step with weights
+            shared in time has those of all its applications.
+        applications: how often the layer acts.
+    """
+
+    name: str
+    kind: str
+    module: nn.Module
+    apply: Map
+    features: Tensor
+    applications: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the features."""
+        return int(self.features.shape[-2]), int(self.features.shape[-1])
+
+
+def double_inference(network: PDENet) -> PDENet:
+    """A copy in float64 and inference mode, on the CPU, without gradients of the weights."""
+    double = copy.deepcopy(network).cpu().double().eval()
+    return double.requires_grad_(False)
+
+
+@torch.no_grad()
+def read_layers(network: PDENet, images: Tensor) -> list[Layer]:
+    """The layers of a network in the order they act.
+
+    Args:
+        network: as ``double_inference`` returns it.
+        images: normalised float64 images ``(B, C, H, W)``.
+    """
+    layers = [Layer("opening", "opening", network.opening, network.opening, images)]
+    y = network.opening(images)
+    for index, (block, connector) in enumerate(
+        zip(network.blocks, network.connectors, strict=True)
+    ):
+        assert isinstance(block, Block)
+        assert isinstance(connector, Connector)
+        inputs: list[list[Tensor]] = [[] for _ in block.steps]
+        for number, step in enumerate(block.sequence()):
+            inputs[0 if block.shared else number].append(y)
+            y = step(y)
+        for number, (step_module, seen) in enumerate(zip(block.steps, inputs, strict=True)):
+            name = f"blocks.{index}.steps.{number}"
+            layers.append(Layer(name, "step", step_module, step_module, torch.cat(seen), len(seen)))
+        layers.append(Layer(f"connectors.{index}", "connector", connector, connector, y))
+        y = connector(y)
+    classifier = network.classifier
+
+    def classify(features: Tensor) -> Tensor:
+        return classifier(features.mean(dim=(-2, -1)))
+
+    layers.append(Layer("classifier", "classifier", classifier, classify, y))
+    return layers

@@ -1,0 +1,263 @@
+"""The inspection of a trained network: verdicts, remedies, figures and a page."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pdenet.files import jsonable, write_atomic
+from pdenet.inspection.figures import draw_figures
+from pdenet.inspection.growth import Growth, measure_growth
+from pdenet.inspection.images import Probe, load_probe
+from pdenet.inspection.page import write_page
+from pdenet.inspection.prescription import (
+    Remedy,
+    accuracy,
+    constraint_remedy,
+    needs_remedy,
+    shrink_remedies,
+    try_constraint,
+)
+from pdenet.inspection.reader import double_inference, read_layers
+from pdenet.inspection.verdict import (
+    Verdict,
+    count_grades,
+    first_offender,
+    judge,
+    lipschitz_certified,
+)
+from pdenet.networks import PDENet
+from pdenet.training.checkpoint import LoadedRun, load_run
+
+Say = Callable[[str], None]
+
+TRY = ("auto", "always", "never")
+PATIENCE = 120.0
+"""Seconds of training up to which the remedy 'train with the constraint' is tried by default."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What was found out about a trained network.
+
+    Attributes:
+        run: the network as read.
+        out: folder of report, figures and counter-pairs.
+        verdicts: one a layer, in order.
+        measured: growth of the whole network, images to scores.
+        lipschitz: certified Lipschitz constant of the whole network.
+        test_accuracy: on the images, None on noise.
+        remedies: the prescription.
+        measured_on: what was measured on.
+        counter_pairs: file of each layer that has one.
+        warnings: sentences about the inspection as a whole.
+    """
+
+    run: LoadedRun
+    out: Path
+    verdicts: Sequence[Verdict]
+    measured: Growth
+    lipschitz: float
+    test_accuracy: float | None
+    remedies: Sequence[Remedy]
+    measured_on: str
+    counter_pairs: dict[str, str]
+    figures: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the claim of a layer, or the certified constant, is contradicted."""
+        return any(v.contradicted for v in self.verdicts) or self._beyond_certificate
+
+    @property
+    def _beyond_certificate(self) -> bool:
+        slack = self.measured.allowance * (1 + self.lipschitz)
+        return self.measured.value > self.lipschitz + slack
+
+    @property
+    def grades(self) -> dict[str, int]:
+        """How many time steps have each grade."""
+        return count_grades(self.verdicts)
+
+    @property
+    def worst_step_growth(self) -> float:
+        """Largest measured growth of a time step."""
+        steps = [v.growth.value for v in self.verdicts if v.layer.kind == "step"]
+        return max(steps, default=math.nan)
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of the command-line contract."""
+        layers = [
+            v.to_json(self.measured_on, self.counter_pairs.get(v.layer.name)) for v in self.verdicts
+        ]
+        network = {
+            "lipschitz_certified": self.lipschitz,
+            "measured_growth": self.measured.value,
+            "measured_random": self.measured.random,
+            "test_accuracy": self.test_accuracy,
+            "grades": self.grades,
+            "first_offending_layer": first_offender(self.verdicts),
+            "prescription": [remedy.to_json() for remedy in self.remedies],
+        }
+        found: dict[str, Any] = {
+            "run": str(self.run.path),
+            "layers": layers,
+            "network": network,
+            "report": str(self.out / "report.html"),
+            "figures": list(self.figures),
+            "warnings": list(self.warnings),
+        }
+        return found
+
+
+def inspect_run(
+    source: str | Path,
+    *,
+    data: str | None = None,
+    size: tuple[int, int] | None = None,
+    out: str | Path | None = None,
+    try_prescription: str = "auto",
+    remedies: Sequence[Remedy] | None = None,
+    progress: Say | None = None,
+) -> Inspection:
+    """Inspect a trained network and write report, figures and counter-pairs.
+
+    Args:
+        source: a run folder or its ``.safetensors`` file.
+        data: images to measure on; by default those of the training, else seeded noise.
+        size: height and width to resample the images to.
+        out: folder of the report; by default ``inspection`` in the run folder.
+        try_prescription: ``always`` trains the network again under the constraint, ``auto`` where
+            the run itself took no longer than two minutes, ``never`` only names the remedy.
+        remedies: a prescription already tried elsewhere; nothing is tried then.
+        progress: told in words what is being done.
+
+    Raises:
+        InputError: for a source, data or a size that cannot be used.
+    """
+    say = progress or (lambda text: None)
+    run = load_run(source)
+    folder = _folder(run, out)
+    say("reading images")
+    probe = load_probe(run, data, size)
+    network = double_inference(run.network)
+    verdicts = []
+    layers = read_layers(network, probe.sample)
+    for number, layer in enumerate(layers, start=1):
+        say(f"layer {number} of {len(layers)}: {layer.name}")
+        verdicts.append(judge(layer))
+    say("the network as a whole")
+    with torch.no_grad():
+        measured = measure_growth(network, probe.sample)
+    before = None if probe.labelled is None else accuracy(run.network, *probe.labelled)
+    if remedies is None:
+        remedies = _prescribe(run, verdicts, probe, before, folder, try_prescription, say)
+    say("writing report and figures")
+    pairs = _write_pairs(folder, verdicts)
+    found = Inspection(
+        run=run,
+        out=folder,
+        verdicts=verdicts,
+        measured=measured,
+        lipschitz=lipschitz_certified(verdicts),
+        test_accuracy=before,
+        remedies=remedies,
+        measured_on=probe.description,
+        counter_pairs=pairs,
+        figures=tuple(draw_figures(folder, verdicts)),
+        warnings=probe.warnings,
+    )
+    write_page(found)
+    text = json.dumps(jsonable(found.to_json()), indent=2, allow_nan=False)
+    write_atomic(folder / "inspection.json", text)
+    return found
+
+
+def _folder(run: LoadedRun, out: str | Path | None) -> Path:
+    if out is not None:
+        return Path(out)
+    if run.path.name == "model.safetensors":
+        return run.path.parent / "inspection"
+    return run.path.with_suffix(".inspection")
+
+
+def _prescribe(
+    run: LoadedRun,
+    verdicts: Sequence[Verdict],
+    probe: Probe,
+    before: float | None,
+    folder: Path,
+    mode: str,
+    say: Say,
+) -> list[Remedy]:
+    """What helps the steps without a proof, tried as far as data and patience allow."""
+    offenders = needs_remedy(verdicts)
+    if not offenders:
+        return []
+    say("trying smaller steps with the trained weights")
+    shrinking = shrink_remedies(run.network, offenders, probe.labelled, before)
+    test, data = probe.labelled, probe.data
+    patient = mode == "always" or (mode == "auto" and _seconds(run) <= PATIENCE)
+    target = folder / "constrained"
+    if test is None or data is None or not patient or target.exists():
+        return [constraint_remedy(run.config, accuracy_before=before), *shrinking]
+    say("training again with the constraint")
+    return [try_constraint(run.config, data, test, target, before), *shrinking]
+
+
+def _seconds(run: LoadedRun) -> float:
+    """Seconds that training took, by the metrics beside the model; infinite where unknown."""
+    try:
+        text = (run.path.parent / "metrics.csv").read_text()
+        return float(np.genfromtxt(io.StringIO(text), delimiter=",", names=True)["seconds"].sum())
+    except (OSError, ValueError, IndexError):
+        return math.inf
+
+
+def _write_pairs(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, str]:
+    """One ``.npz`` a contradicted layer: the two inputs, their images and the growth."""
+    files = {}
+    for verdict in verdicts:
+        if not verdict.contradicted:
+            continue
+        growth = verdict.growth
+        with torch.no_grad():
+            images = verdict.layer.apply(torch.stack([growth.first, growth.second]))
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            first=growth.first.numpy(),
+            second=growth.second.numpy(),
+            first_image=images[0].numpy(),
+            second_image=images[1].numpy(),
+            growth=np.array(growth.value),
+        )
+        path = folder / "counter_pairs" / f"{verdict.layer.name}.npz"
+        write_atomic(path, buffer.getvalue())
+        files[verdict.layer.name] = str(path)
+    return files
+
+
+def pair_growth(network: PDENet, layer_name: str, file: str | Path) -> float:
+    """Growth of a counter-pair on file, computed anew from the two inputs alone.
+
+    Args:
+        network: the network the pair is about.
+        layer_name: name of the layer.
+        file: the ``.npz`` of the pair.
+    """
+    with np.load(file, allow_pickle=False) as pair:
+        first, second = (torch.from_numpy(pair[name])[None] for name in ("first", "second"))
+    module = double_inference(network).get_submodule(layer_name)
+    with torch.no_grad():
+        moved = torch.linalg.vector_norm(module(first) - module(second))
+    return float(moved / torch.linalg.vector_norm(first - second))

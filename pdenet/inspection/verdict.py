@@ -1,0 +1,132 @@
+"""A grade for the claim of each layer: theory and measurement side by side (theory §4)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.dynamics import product
+from pdenet.inspection.crosscheck import NON_EXPANSIVE, Theory, theory_of
+from pdenet.inspection.growth import Growth, measure_growth
+from pdenet.inspection.reader import Layer
+
+GRADES = ("proved", "measured", "violated", "not-applicable")
+SEPARATION = 1e-9
+"""Excess over one, beyond rounding, from which a pair counts as separated."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """Theory, measurement and grade of one layer.
+
+    Attributes:
+        layer: the layer.
+        theory: what theory says of it.
+        growth: what was measured.
+        grade: one of ``GRADES``.
+        contradicted: whether a pair of inputs contradicts the claim of the layer.
+        warnings: sentences of theory and measurement.
+    """
+
+    layer: Layer
+    theory: Theory
+    growth: Growth
+    grade: str
+    contradicted: bool
+    warnings: tuple[str, ...]
+
+    def to_json(self, measured_on: str, counter_pair: str | None) -> dict[str, Any]:
+        """The keys of the command-line contract for one layer."""
+        theory = self.theory
+        interval = theory.norm
+        return {
+            "name": self.layer.name,
+            "kind": theory.block,
+            "coupling": theory.coupling,
+            "method": theory.method,
+            "step_size": theory.step_size,
+            "norm": None if interval is None else interval.lower,
+            "norm_interval": None if interval is None else [interval.lower, interval.upper],
+            "norm_certified": theory.norm_certified,
+            "curvature": theory.curvature,
+            "linear_limit": theory.linear_limit,
+            "nonexpansive_limit": theory.nonexpansive_limit,
+            "claim": theory.claim,
+            "grade": self.grade,
+            "statement": theory.statement,
+            "growth_certified": theory.growth_certified,
+            "measured_growth": self.growth.value,
+            "measured_random": self.growth.random,
+            "measured_on_data": self.growth.data,
+            "measured_on": measured_on,
+            "applications": self.layer.applications,
+            "counter_pair": counter_pair,
+            "warnings": list(self.warnings),
+        }
+
+
+def judge(layer: Layer, *, seed: int = 0) -> Verdict:
+    """Theory, measurement and grade of a layer."""
+    theory = theory_of(layer)
+    growth = measure_growth(layer.apply, layer.features, seed=seed, directions=theory.directions)
+    return grade(layer, theory, growth)
+
+
+def grade(layer: Layer, theory: Theory, growth: Growth) -> Verdict:
+    """The grade of a claim.
+
+    *proved*: the theorem holds with its constants. *violated*: a pair of inputs contradicts the
+    claim. *measured*: beyond the theorem, but no pair contradicts the claim. A measured growth
+    above a certified one contradicts theory or program, whatever the claim.
+    """
+    warnings = list(theory.warnings)
+    if not math.isfinite(growth.value):
+        warnings.append("the growth could not be measured: values are not finite")
+        return Verdict(layer, theory, growth, "not-applicable", False, tuple(warnings))
+    if growth.value > theory.growth_certified * (1 + growth.allowance) + growth.allowance:
+        warnings.append(
+            f"measured growth {growth.value:.12g} exceeds the certified "
+            f"{theory.growth_certified:.12g}: a defect of theory or program, please report it"
+        )
+        return Verdict(layer, theory, growth, "violated", True, tuple(warnings))
+    if theory.claim != NON_EXPANSIVE or theory.proved:
+        return Verdict(layer, theory, growth, "proved", False, tuple(warnings))
+    if growth.value > 1 + max(growth.allowance, SEPARATION):
+        return Verdict(layer, theory, growth, "violated", True, tuple(warnings))
+    if theory.nonexpansive_limit is not None:
+        warnings.append(
+            f"step {theory.step_size:g} is beyond the limit {theory.nonexpansive_limit:.4g}, yet "
+            "no pair of inputs was found whose distance grows"
+        )
+    return Verdict(layer, theory, growth, "measured", False, tuple(warnings))
+
+
+def lipschitz_certified(verdicts: Iterable[Verdict]) -> float:
+    """Product of the certified growths of all layers as often as they act (theory §4.9)."""
+    constants: list[float] = []
+    for verdict in verdicts:
+        constants += [verdict.theory.growth_certified] * verdict.layer.applications
+    return product(constants)
+
+
+def step_verdicts(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Those of the time steps."""
+    return [verdict for verdict in verdicts if verdict.layer.kind == "step"]
+
+
+def count_grades(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    """How many time steps have each grade."""
+    counts = Counter(verdict.grade for verdict in step_verdicts(verdicts))
+    return {name: counts[name] for name in GRADES if counts[name]}
+
+
+def first_offender(verdicts: Sequence[Verdict]) -> str | None:
+    """Name of the first layer whose claim is contradicted, else of the first without a proof."""
+    for wanted in ("violated", "measured"):
+        for verdict in verdicts:
+            if verdict.grade == wanted:
+                return verdict.layer.name
+    return None
