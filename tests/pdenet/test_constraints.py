@@ -257,14 +257,13 @@ def test_grid_bound_is_sharp() -> None:
     """A maximum in the middle between grid points: without the cosine the bound would fail."""
     shift = np.pi / 16
     wave = np.exp(1j * shift)
-    stencil = np.zeros((1, 1, 3, 3))
-    # k(w) = 2 cos(w_1 - shift) cos(w_2 - shift) in real stencils of two channels (a rotation).
+    # Rotations of two channels shift the maximum of 2 cos(w_1) cos(w_2) by half a grid cell.
     turn = np.array([[wave.real, wave.imag], [-wave.imag, wave.real]])
     weight = np.zeros((2, 2, 3, 3))
     for p, first in ((-1, turn.T), (1, turn)):
         for q, second in ((-1, turn.T), (1, turn)):
             weight[:, :, 1 + p, 1 + q] += first @ second / 2
-    coupling = Full(torch.tensor(weight + 0 * stencil))
+    coupling = Full(torch.tensor(weight))
     upper, _ = grid_bound(coupling, np.ones(2))
     supremum = certified_norm(coupling, relative_width=1e-6)
     assert supremum.lower == pytest.approx(2.0, rel=1e-6)
