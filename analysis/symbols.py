@@ -135,7 +135,8 @@ class LeanSymbol(Symbol):
         xp = namespace(self.matrix)
         if self.diagonal.shape[1]:
             return super().singular_values()
-        values = xp.linalg.svdvals(self.matrix)
+        # Half precisions have no decompositions.
+        values = xp.linalg.svdvals(like(self.matrix, self.matrix))
         return xp.broadcast_to(values[None, :], (self.diagonal.shape[0], values.shape[0]))
 
     def below(self, thresholds: Array) -> Array:
