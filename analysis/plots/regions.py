@@ -198,7 +198,7 @@ def _draw_plane(
     )
     linear = ax.get_xscale() == ax.get_yscale() == "linear"
     if linear and max(right - left, 2 * top) < 4 * min(right - left, 2 * top):
-        ax.set_aspect("equal")
+        ax.set_aspect("equal", anchor="W")
     tidy(
         ax,
         title=f"{method}: stable where |R(hλ)| ≤ 1 (blue; darker damps more)",
@@ -213,7 +213,7 @@ def _set_scale(ax: Axes, axis: str, low: float, high: float, reach: float) -> No
     line = ax.xaxis if axis == "x" else ax.yaxis
     set_limits = ax.set_xlim if axis == "x" else ax.set_ylim
     far = max(-low, high)
-    if far <= 4 * reach:
+    if far <= 2 * reach:
         margin = 0.04 * (high - low)
         set_limits(low - margin, high + margin)
         return
