@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pdenet.cli.common import JsonOption, Output, facts, new_table, number
-from pdenet.cli.inspect import GRADE_STYLES
+from pdenet.cli.common import JsonOption, Output, new_table, number
+from pdenet.cli.inspect import GRADE_STYLES, percent
 
 EXAMPLE = "pdenet demo --out pdenet-demo"
 
@@ -20,34 +20,56 @@ def demo(
 ) -> None:
     """Train freely and with the constraint, inspect both, compare."""
     output = Output("demo", json)
-    from pdenet.inspection.demo import run_demo
+    from pdenet.inspection.demo import run_demo, story
 
     with output.progress.status("demo") as status:
-        result = run_demo(out, progress=status.update).to_json()
-    output.warn(*result.pop("warnings", []))
-    _show(output, result)
+        found = run_demo(out, progress=status.update)
+    result = found.to_json()
+    for sentence in story(found):
+        output.console.print(sentence)
+    _show_networks(output, result)
+    _show_steps(output, found.free.to_json()["layers"], found.constrained.to_json()["layers"])
+    output.console.print(f"report: {result['report']}", soft_wrap=True)
     output.finish(result)
 
 
-def _show(output: Output, result: dict[str, Any]) -> None:
+def _show_networks(output: Output, result: dict[str, Any]) -> None:
+    """One row a network: accuracy, grades, growth."""
     from rich.text import Text
 
-    numbers = ("test accuracy", "measured growth")
+    numbers = ("accuracy", "worst growth", "Lipschitz")
     table = new_table("network", *numbers, "steps", right=numbers)
     for run in result["runs"]:
         grades = Text(", ").join(
             Text(f"{count} {grade}", GRADE_STYLES.get(grade, ""))
             for grade, count in run["grades"].items()
-            if count
         )
-        accuracy = run["test_accuracy"]
-        table.add_row(
-            Text(run["name"]),
-            "-" if accuracy is None else f"{100 * accuracy:.2f} %",
-            number(None if run["measured_growth"] is None else float(run["measured_growth"]), 5),
-            grades,
-        )
+        growth, lipschitz = (run[key] for key in ("measured_growth", "lipschitz_certified"))
+        row = (percent(run["test_accuracy"]), number(growth, 5), number(lipschitz, 3))
+        table.add_row(Text(run["name"]), *row, grades)
+    shrunk = percent(result["shrunk_test_accuracy"])
+    table.add_row(Text("free, steps shrunk"), shrunk, "-", "-", Text("inside by shrinking"))
     output.console.print(table)
-    rows = [("report", result["report"])]
-    rows += [("figure", figure) for figure in result["figures"]]
-    output.console.print(facts(rows))
+
+
+def _show_steps(output: Output, free: list[Any], constrained: list[Any]) -> None:
+    """Both networks step by step: h over its limit, measured growth of one step, grade."""
+    from rich.text import Text
+
+    from pdenet.inspection.figures import short_name
+
+    table = new_table(
+        "step", "h/limit", "growth", "free", "h/limit", "growth", "constrained",
+        right=("h/limit", "growth"),
+    )  # fmt: skip
+    for pair in zip(free, constrained, strict=True):
+        if pair[0]["step_size"] is None:
+            continue
+        cells: list[Any] = [Text(short_name(pair[0]["name"]))]
+        for layer in pair:
+            limit = layer["nonexpansive_limit"]
+            ratio = layer["step_size"] / limit if limit else None
+            cells += [number(ratio, 3), number(layer["measured_growth"], 4)]
+            cells.append(Text(layer["grade"], GRADE_STYLES.get(layer["grade"], "")))
+        table.add_row(*cells)
+    output.console.print(table)

@@ -32,6 +32,15 @@ def inspect(
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder for the report and its figures.")
     ] = None,
+    try_: Annotated[
+        str,
+        typer.Option(
+            "--try",
+            metavar="T",
+            help="Train again with the constraint: auto (if the run took under 2 min), "
+            "always, never.",
+        ),
+    ] = "auto",
     json: JsonOption = None,
 ) -> None:
     """Judge the step of every layer: norms, limits, grades, growth.
@@ -42,11 +51,14 @@ def inspect(
     from pdenet.inspection.report import inspect_run
 
     with output.progress.status("inspecting") as status:
-        found = inspect_run(source, data=data, size=shape, out=out, progress=status.update)
+        found = inspect_run(
+            source, data=data, size=shape, out=out, try_prescription=try_, progress=status.update
+        )
     result = found.to_json()
     output.warn(*result.pop("warnings", []))
     show_layers(output, result["layers"])
     show_network(output, result["network"])
+    output.console.print(f"report: {result['report']}", soft_wrap=True)
     output.finish(result)
     if found.contradicted:
         raise typer.Exit(1)
@@ -92,11 +104,46 @@ def show_network(output: Output, network: dict[str, Any]) -> None:
     offender = network["first_offending_layer"]
     if offender:
         console.print(Text.assemble("first offending layer: ", (str(offender), "bold red")))
-    for advice in network["prescription"]:
-        growth = number(_real(advice["predicted_growth"]))
-        words = [f"prescription for {advice['layer']}:", advice["action"], _plain(advice["value"])]
-        text = " ".join(word for word in words if word)
-        console.print(Text(f"{text} (predicted growth {growth})"))
+    if network["prescription"]:
+        show_prescription(output, network["prescription"])
+
+
+def show_prescription(output: Output, prescription: list[dict[str, Any]]) -> None:
+    """What helps, and what it did to the accuracy where it was tried."""
+    from rich.text import Text
+
+    table = new_table("what helps", "value", "accuracy", "proved", right=("accuracy", "proved"))
+    for action in dict.fromkeys(advice["action"] for advice in prescription):
+        same = [advice for advice in prescription if advice["action"] == action]
+        values = [advice["value"] for advice in same if isinstance(advice["value"], float)]
+        value = same[0]["value"] if not values else number(min(values), 3)
+        if len(values) > 1:
+            value += f" to {number(max(values), 3)} in {len(values)} layers"
+        table.add_row(Text(action), Text(str(value)), _accuracies(same[0]), _proved(same[0]))
+    output.console.print(table)
+
+
+def _accuracies(advice: dict[str, Any]) -> str:
+    """Accuracy before and after a remedy, or that it was not tried."""
+    if not advice["tried"]:
+        return "not tried"
+    before, after = advice["accuracy_before"], advice["accuracy_after"]
+    shown = [percent(before), percent(after)] if before is not None else [percent(after)]
+    return " -> ".join(shown)
+
+
+def _proved(advice: dict[str, Any]) -> str:
+    steps = advice["steps"]
+    return "-" if steps is None else f"{advice['proved_steps']} of {steps}"
+
+
+def percent(share: float | None) -> str:
+    """A share in [0, 1] for the screen.
+
+    >>> percent(0.9944), percent(None)
+    ('99.4 %', '-')
+    """
+    return "-" if share is None or share != share else f"{100 * share:.1f} %"
 
 
 def _real(value: Any) -> float | None:
@@ -104,7 +151,3 @@ def _real(value: Any) -> float | None:
     if value is None:
         return None
     return float(value)
-
-
-def _plain(value: Any) -> str:
-    return number(value) if isinstance(value, float) else "" if value is None else str(value)

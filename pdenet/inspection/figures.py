@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def draw_figures(folder: Path, verdicts: Sequence[Verdict]) -> list[str]:
     clouds = {short_name(v.layer.name): cloud(v) for v in steps}
     method = steps[0].theory.method or "euler"
     method = "euler" if method == "ars111" else method
-    rows = [v.to_json("", None) | {"name": short_name(v.layer.name)} for v in steps]
+    rows = margin_rows(verdicts)
     height = rows_height(len(steps))
     files = {
         "spectra.png": figure_bytes(
@@ -100,6 +101,12 @@ def draw_figures(folder: Path, verdicts: Sequence[Verdict]) -> list[str]:
         write_atomic(folder / name, content)
         paths.append(str(folder / name))
     return paths
+
+
+def margin_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """Rows of the margin picture: the JSON of each step under its short name."""
+    steps = step_verdicts(verdicts)
+    return [v.to_json("", None) | {"name": short_name(v.layer.name)} for v in steps]
 
 
 def _curvature_limit(verdict: Verdict) -> float:

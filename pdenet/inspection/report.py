@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from analysis.errors import unknown_name
 from pdenet.files import jsonable, write_atomic
 from pdenet.inspection.figures import draw_figures
 from pdenet.inspection.growth import Growth, measure_growth
-from pdenet.inspection.images import Probe, load_probe
+from pdenet.inspection.images import PROBES, Probe, load_probe
 from pdenet.inspection.page import write_page
 from pdenet.inspection.prescription import (
     Remedy,
@@ -36,6 +37,7 @@ from pdenet.inspection.verdict import (
 )
 from pdenet.networks import PDENet
 from pdenet.training.checkpoint import LoadedRun, load_run
+from pdenet.training.device import enough_threads
 
 Say = Callable[[str], None]
 
@@ -126,7 +128,7 @@ def inspect_run(
     size: tuple[int, int] | None = None,
     out: str | Path | None = None,
     try_prescription: str = "auto",
-    remedies: Sequence[Remedy] | None = None,
+    tried: Remedy | None = None,
     progress: Say | None = None,
 ) -> Inspection:
     """Inspect a trained network and write report, figures and counter-pairs.
@@ -138,17 +140,27 @@ def inspect_run(
         out: folder of the report; by default ``inspection`` in the run folder.
         try_prescription: ``always`` trains the network again under the constraint, ``auto`` where
             the run itself took no longer than two minutes, ``never`` only names the remedy.
-        remedies: a prescription already tried elsewhere; nothing is tried then.
+        tried: the remedy 'train with the constraint' where it was tried already.
         progress: told in words what is being done.
 
     Raises:
         InputError: for a source, data or a size that cannot be used.
     """
+    if try_prescription not in TRY:
+        raise unknown_name("way to try a prescription", try_prescription, TRY)
     say = progress or (lambda text: None)
     run = load_run(source)
     folder = _folder(run, out)
     say("reading images")
     probe = load_probe(run, data, size)
+    height, width = probe.images.shape[-2:]
+    with enough_threads(run.network.multiply_adds(height, width) * PROBES):
+        return _inspect(run, probe, folder, try_prescription, tried, say)
+
+
+def _inspect(
+    run: LoadedRun, probe: Probe, folder: Path, mode: str, tried: Remedy | None, say: Say
+) -> Inspection:
     network = double_inference(run.network)
     verdicts = []
     layers = read_layers(network, probe.sample)
@@ -159,8 +171,7 @@ def inspect_run(
     with torch.no_grad():
         measured = measure_growth(network, probe.sample)
     before = None if probe.labelled is None else accuracy(run.network, *probe.labelled)
-    if remedies is None:
-        remedies = _prescribe(run, verdicts, probe, before, folder, try_prescription, say)
+    remedies = _prescribe(run, verdicts, probe, before, folder, mode, tried, say)
     say("writing report and figures")
     pairs = _write_pairs(folder, verdicts)
     found = Inspection(
@@ -197,6 +208,7 @@ def _prescribe(
     before: float | None,
     folder: Path,
     mode: str,
+    tried: Remedy | None,
     say: Say,
 ) -> list[Remedy]:
     """What helps the steps without a proof, tried as far as data and patience allow."""
@@ -205,6 +217,8 @@ def _prescribe(
         return []
     say("trying smaller steps with the trained weights")
     shrinking = shrink_remedies(run.network, offenders, probe.labelled, before)
+    if tried is not None:
+        return [tried, *shrinking]
     test, data = probe.labelled, probe.data
     patient = mode == "always" or (mode == "auto" and _seconds(run) <= PATIENCE)
     target = folder / "constrained"

@@ -52,6 +52,30 @@ def reproducible_numerics() -> Iterator[None]:
         cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark, matmul.allow_tf32 = before
 
 
+SMALL_WORK = 2**28
+"""Multiply-adds of a batch below which one CPU thread is faster than several."""
+
+
+@contextmanager
+def enough_threads(multiply_adds: int) -> Iterator[None]:
+    """One CPU thread inside the block where the work of a batch is small, the caller's after it.
+
+    Threads that wait for one another cost more than tiny tensors gain, and several times as much
+    on a machine that is busy otherwise. The rule depends on the work alone, so that a seed
+    reproduces.
+
+    Args:
+        multiply_adds: of one batch through the network.
+    """
+    before = torch.get_num_threads()
+    if multiply_adds < SMALL_WORK:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def keep_large_buffers() -> bool:
     """Let the C allocator keep large freed buffers instead of returning them to the system.
 

@@ -27,6 +27,7 @@ from pdenet.training.config import RunConfig, fit_to_data
 from pdenet.training.constraints import NotFinite, Projection, check_constraint
 from pdenet.training.device import (
     choose_device,
+    enough_threads,
     keep_large_buffers,
     memory_format,
     reproducible_numerics,
@@ -123,21 +124,8 @@ def train(
         keep_large_buffers()
     with reproducible_numerics():
         run = _Run(config, data, Path(out), device, state)
-        status, message = "completed", f"trained for {config.training.epochs} epochs"
-        try:
-            if state is None:
-                run.save()
-            while run.completed < config.training.epochs:
-                run.train_epoch(progress)
-                run.save()
-        except (_Diverged, NotFinite) as error:
-            status = "diverged"
-            message = f"{error}; the network after epoch {run.completed} is kept"
-        except KeyboardInterrupt:
-            status = "interrupted"
-            message = f"interrupted; resume from the state after epoch {run.completed}"
-        finally:
-            run.folder.close()
+        with enough_threads(run.multiply_adds * config.training.batch_size):
+            status, message = run.train(progress, new=state is None)
     return run.result(status, message)
 
 
@@ -177,6 +165,30 @@ class _Run:
     def completed(self) -> int:
         """Epochs completed."""
         return len(self.rows)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one image through the network."""
+        height, width, _ = self.facts.image_shape
+        return self.network.multiply_adds(height, width)
+
+    def train(self, progress: ProgressCallback | None, *, new: bool) -> tuple[str, str]:
+        """All epochs that are left; the status of the run and a sentence about it."""
+        epochs = self.config.training.epochs
+        try:
+            if new:
+                self.save()
+            while self.completed < epochs:
+                self.train_epoch(progress)
+                self.save()
+        except (_Diverged, NotFinite) as error:
+            return "diverged", f"{error}; the network after epoch {self.completed} is kept"
+        except KeyboardInterrupt:
+            where = f"resume from the state after epoch {self.completed}"
+            return "interrupted", f"interrupted; {where}"
+        finally:
+            self.folder.close()
+        return "completed", f"trained for {epochs} epochs"
 
     def train_epoch(self, progress: ProgressCallback | None) -> None:
         """One pass over the training images, then an evaluation; appends a row of metrics."""
@@ -262,7 +274,6 @@ class _Run:
     def result(self, status: str, message: str) -> TrainingResult:
         """The result of the epochs completed."""
         last = self.rows[-1] if self.rows else {}
-        height, width, _ = self.facts.image_shape
         return TrainingResult(
             run=self.folder.path,
             status=status,
@@ -271,7 +282,7 @@ class _Run:
             train_loss=last.get("train_loss"),
             test_accuracy=last.get("test_accuracy"),
             weights=sum(p.numel() for p in self.network.parameters()),
-            multiply_adds=self.network.multiply_adds(height, width),
+            multiply_adds=self.multiply_adds,
             seconds=sum(row["seconds"] or 0.0 for row in self.rows),
         )
 
