@@ -112,29 +112,27 @@ def show_prescription(output: Output, prescription: list[dict[str, Any]]) -> Non
     """What helps, and what it did to the accuracy where it was tried."""
     from rich.text import Text
 
+    from pdenet.inspection.prescription import advice
+
     table = new_table("what helps", "value", "accuracy", "proved", right=("accuracy", "proved"))
-    for action in dict.fromkeys(advice["action"] for advice in prescription):
-        same = [advice for advice in prescription if advice["action"] == action]
-        values = [advice["value"] for advice in same if isinstance(advice["value"], float)]
-        value = same[0]["value"] if not values else number(min(values), 3)
-        if len(values) > 1:
-            value += f" to {number(max(values), 3)} in {len(values)} layers"
-        table.add_row(Text(action), Text(str(value)), _accuracies(same[0]), _proved(same[0]))
+    for line in advice(prescription):
+        value = line.value if line.where == "network" else f"{line.value} in {line.where}"
+        table.add_row(Text(line.action), Text(value), _accuracies(line.first), _proved(line.first))
     output.console.print(table)
 
 
-def _accuracies(advice: dict[str, Any]) -> str:
+def _accuracies(remedy: dict[str, Any]) -> str:
     """Accuracy before and after a remedy, or that it was not tried."""
-    if not advice["tried"]:
+    if not remedy["tried"]:
         return "not tried"
-    before, after = advice["accuracy_before"], advice["accuracy_after"]
+    before, after = remedy["accuracy_before"], remedy["accuracy_after"]
     shown = [percent(before), percent(after)] if before is not None else [percent(after)]
     return " -> ".join(shown)
 
 
-def _proved(advice: dict[str, Any]) -> str:
-    steps = advice["steps"]
-    return "-" if steps is None else f"{advice['proved_steps']} of {steps}"
+def _proved(remedy: dict[str, Any]) -> str:
+    steps = remedy["steps"]
+    return "-" if steps is None else f"{remedy['proved_steps']} of {steps}"
 
 
 def percent(share: float | None) -> str:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from analysis.errors import InputError
 from pdenet.data.sources import ImageData, load_data
 from pdenet.files import write_atomic
 from pdenet.inspection.page import number, percent, pictures, render, summary
 from pdenet.inspection.prescription import Remedy, constraint_remedy
 from pdenet.inspection.report import Inspection, inspect_run
+from pdenet.inspection.verdict import step_verdicts
 from pdenet.networks import NetworkConfig
 from pdenet.training.config import RunConfig, TrainingConfig
 from pdenet.training.loop import Progress, TrainingResult, train
@@ -144,44 +147,26 @@ def _inspect(result: TrainingResult, title: str, tried: Remedy | None, say: Say)
 
 
 def _draw(out: Path, free: Inspection, constrained: Inspection) -> list[str]:
-    """Spectra and margins of both networks, one above the other."""
-    from analysis.plots.figures import panels_bytes
+    """Spectra and margins of both networks on one scale."""
+    from analysis.plots.figures import figure_bytes
     from analysis.plots.layers import plot_margins
     from analysis.plots.regions import plot_spectra_over_region
     from analysis.plots.style import rows_height
     from pdenet.inspection.figures import cloud, margin_rows, short_name
-    from pdenet.inspection.verdict import step_verdicts
 
-    both = (free, constrained)
-    steps = [step_verdicts(found.verdicts) for found in both]
-    clouds = [{short_name(v.layer.name): cloud(v) for v in some} for some in steps]
-    method = steps[0][0].theory.method or "euler"
-    titles = [f"trained {name}" for name in ("freely", "with the constraint")]
-
-    def spectra(index: int) -> Any:
-        def draw(ax: Any) -> Any:
-            plot_spectra_over_region(method, clouds[index], ax)
-            ax.set_title(f"{titles[index]}: {method} is stable in the blue", loc="left")
-            return ax
-
-        return draw
-
-    rows = [margin_rows(found.verdicts) for found in both]
-    ratios = [r["step_size"] / r["nonexpansive_limit"] for r in (*rows[0], *rows[1])]
-
-    def margins(index: int) -> Any:
-        def draw(ax: Any) -> Any:
-            plot_margins(rows[index], ax)
-            ax.set_title(f"{titles[index]}: step size against its limit", loc="left")
-            ax.set_xlim(min(0.1, *ratios), 1.6 * max(3.0, *ratios))  # one scale for both
-            return ax
-
-        return draw
-
-    heights = [rows_height(len(some)) for some in steps]
+    clouds: dict[str, np.ndarray] = {}
+    rows: list[dict[str, Any]] = []
+    for name, found in zip(NAMES, (free, constrained), strict=True):
+        steps = step_verdicts(found.verdicts)
+        clouds |= {f"{name}, {short_name(v.layer.name)}": cloud(v) for v in steps}
+        rows += [row | {"name": f"{name}, {row['name']}"} for row in margin_rows(found.verdicts)]
+    method = free.run.config.network.method
+    height = rows_height(len(rows))
     files = {
-        "spectra.png": panels_bytes([spectra(0), spectra(1)], columns=1, heights=heights),
-        "margins.png": panels_bytes([margins(0), margins(1)], columns=1, heights=heights),
+        "spectra.png": figure_bytes(
+            lambda ax: plot_spectra_over_region(method, clouds, ax), width=9.0, height=height
+        ),
+        "margins.png": figure_bytes(lambda ax: plot_margins(rows, ax), width=9.0, height=height),
     }
     for name, content in files.items():
         write_atomic(out / name, content)

@@ -15,6 +15,7 @@ from pdenet import __version__
 from pdenet.files import write_atomic
 from pdenet.inspection.crosscheck import BOUNDED
 from pdenet.inspection.figures import short_name
+from pdenet.inspection.prescription import advice
 
 if TYPE_CHECKING:
     from pdenet.inspection.report import Inspection
@@ -87,6 +88,7 @@ def write_page(found: Inspection) -> Path:
         found=result,
         layers=result["layers"],
         network=result["network"],
+        advice=advice(result["network"]["prescription"]),
         summary=summary(found),
         pictures=pictures(found.figures),
     )

@@ -177,3 +177,34 @@ def try_constraint(
         accuracy_after=after,
         proved=(proved, len(steps)),
     )
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Remedies with the same action, as one line for people.
+
+    Attributes:
+        action: what to do.
+        where: the layer, or how many layers.
+        value: the new value, or its range.
+        first: one of the remedies; all share what was found when they were tried together.
+    """
+
+    action: str
+    where: str
+    value: str
+    first: dict[str, Any]
+
+
+def advice(prescription: Sequence[dict[str, Any]]) -> list[Advice]:
+    """The prescription of an inspection's JSON with one line an action."""
+    lines = []
+    for action in dict.fromkeys(remedy["action"] for remedy in prescription):
+        same = [remedy for remedy in prescription if remedy["action"] == action]
+        numbers = [remedy["value"] for remedy in same if isinstance(remedy["value"], float)]
+        value = str(same[0]["value"]) if not numbers else f"{min(numbers):.3g}"
+        where = same[0]["layer"] if len(same) == 1 else f"{len(same)} layers"
+        if len(numbers) > 1:
+            value += f" to {max(numbers):.3g}"
+        lines.append(Advice(action, where, value, same[0]))
+    return lines
