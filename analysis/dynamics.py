@@ -55,6 +55,8 @@ STATEMENTS = {
 }
 """The sentences a verdict rests on, by name."""
 
+_ALMOST_ONE = 1 - 1e-9
+
 
 @dataclass(frozen=True)
 class StepLimits:
@@ -86,8 +88,7 @@ def parabolic_limits(method: str, curvature: float) -> StepLimits:
     >>> parabolic_limits("heun", 4.0)
     StepLimits(linear=0.5, nonexpansive=0.5)
     """
-    if not curvature >= 0:
-        raise InputError("a curvature >= 0", curvature, "pass L ||S^(1/2) K||^2")
+    _require_nonnegative(curvature=curvature)
     table = as_tableau(method)
     radius = circle_contractivity_radius(table)
     interval = real_stability_interval(stability_function(table))
@@ -112,11 +113,17 @@ def parabolic_growth(
         negative_curvature: ``L ||S_-^(1/2) K||^2`` of the channels with negative gains, which are
             anti-diffusive and grow by up to ``1 + h Lambda_-`` at every step.
 
+    Raises:
+        InputError: for negative numbers, and for an implicit method beyond its limit.
+
     >>> parabolic_growth("euler", 1.0, 2.0), parabolic_growth("euler", 1.0, 5.0)
     (1.0, 4.0)
     """
+    _require_nonnegative(
+        step_size=step_size, curvature=curvature, negative_curvature=negative_curvature
+    )
     table = as_tableau(method)
-    if table.stages == 1:
+    if table.explicit and table.stages == 1:
         return max(1.0 + step_size * negative_curvature, step_size * curvature - 1.0)
     if not negative_curvature and step_size <= parabolic_limits(method, curvature).nonexpansive:
         return 1.0
@@ -131,6 +138,7 @@ def lipschitz_growth(method: str, lipschitz: float) -> float:
     >>> lipschitz_growth("euler", 0.5), lipschitz_growth("heun", 1.0)
     (1.5, 2.5)
     """
+    _require_nonnegative(lipschitz=lipschitz)
     table = as_tableau(method)
     if not table.explicit:
         raise InputError("an explicit method", table.name, "use the bound of implicit steps")
@@ -168,10 +176,22 @@ def reaction_constants(
         scaling: ``s``, shape ``(c,)``.
         slope: ``L``.
 
+    Raises:
+        InputError: for a matrix that is not square or not finite, and for another number of scales.
+
     >>> reaction_constants(-np.eye(2), np.ones(2))
     ReactionConstants(one_sided=0.0, lipschitz=1.0)
     """
-    scaled = np.asarray(scaling, dtype=float)[:, None] * np.asarray(matrix, dtype=float)
+    scale, weights = np.asarray(scaling, dtype=float), np.asarray(matrix, dtype=float)
+    if weights.ndim != 2 or not weights.shape == scale.shape * 2:
+        raise InputError(
+            "a square matrix and one scale a row",
+            f"shapes {weights.shape} and {scale.shape}",
+            "a reaction maps the channels to themselves",
+        )
+    scaled = scale[:, None] * weights
+    if not np.isfinite(scaled).all():
+        raise InputError("finite weights", "nan or inf", "use a checkpoint before the divergence")
     size = float(np.linalg.norm(scaled, 2))
     abscissa = float(np.linalg.eigvalsh((scaled + scaled.T) / 2)[-1])
     return ReactionConstants(slope / 2 * max(0.0, abscissa + size), slope * size)
@@ -189,6 +209,7 @@ def diffusion_reaction_growth(
     >>> diffusion_reaction_growth(1.0, 2.0, ReactionConstants(0.0, 0.5))
     1.5
     """
+    _require_nonnegative(step_size=step_size, curvature=curvature)
     h, limit = step_size, step_size * curvature / 2
     if limit >= 1:
         return max(1.0, 2 * limit - 1) + h * reaction.lipschitz
@@ -199,8 +220,11 @@ def diffusion_reaction_growth(
         return theta + rest * math.sqrt(1 + 2 * mu + lipschitz**2)
 
     # Any theta of the interval gives a valid bound, so that the minimiser need not be exact.
-    found = minimize_scalar(growth, bounds=(limit, 1 - 1e-9), method="bounded")
-    return min(growth(limit), float(found.fun), 1 + h * reaction.lipschitz)
+    bounds = [growth(limit), 1 + h * reaction.lipschitz]
+    if limit < _ALMOST_ONE:
+        found = minimize_scalar(growth, bounds=(limit, _ALMOST_ONE), method="bounded")
+        bounds.append(float(found.fun))
+    return min(bounds)
 
 
 def imex_euler_growth(step_size: float, sigma_min: float, explicit_growth: float) -> float:
@@ -244,11 +268,21 @@ def product(constants: Sequence[float]) -> float:
     """Certified Lipschitz constant of a chain of layers, the product of theirs (theory §4.9).
 
     Raises:
-        InputError: for a negative constant.
+        InputError: for a constant that is negative or not a number.
 
     >>> product([2.0, 0.5, 3.0])
     3.0
     """
-    if any(constant < 0 for constant in constants):
-        raise InputError("constants >= 0", min(constants), "pass Lipschitz constants")
+    wrong = [constant for constant in constants if not constant >= 0]
+    if wrong:
+        raise InputError("constants >= 0", wrong[0], "pass Lipschitz constants")
     return math.prod(constants)
+
+
+def _require_nonnegative(**values: float) -> None:
+    """Refuse negative numbers and NaN, which would pass through a maximum as growth one."""
+    for name, value in values.items():
+        if not value >= 0:
+            raise InputError(
+                f"a {name.replace('_', ' ')} >= 0", value, "check the weights it was computed from"
+            )
