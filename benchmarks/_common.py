@@ -1,4 +1,7 @@
-"""What the benchmarks share: interleaved timing, the machine, and the file of results."""
+"""What the benchmarks share: interleaved timing, the machine, and the file of results.
+
+Ratios of one run on one machine mean something; times of two runs beside each other do not.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,30 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pdenet.files import jsonable, write_atomic
 
 Rows = list[dict[str, Any]]
 RESULTS = Path(__file__).parent / "results"
 
 
 def interleaved(work: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of every candidate; rounds over all of them share the machine's moods."""
+    """Median seconds of every candidate; rounds over all of them share the machine's moods.
+
+    Every round begins with another candidate, so that none always runs in the wake of the same one.
+    """
     times: dict[str, list[float]] = {name: [] for name in work}
-    for run in work.values():
+    for run in (*work.values(), *work.values()):
         run()  # caches, threads and page faults are paid outside of the measurement
-    for _ in range(repeats):
-        for name, run in work.items():
+    candidates = list(work.items())
+    for turn in range(repeats):
+        first = turn % len(candidates)
+        for name, run in candidates[first:] + candidates[:first]:
             started = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - started)
@@ -29,31 +40,60 @@ def interleaved(work: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, threads and versions: without them a time says nothing."""
+    """Processor, cores, threads, load and versions: without them a time says nothing."""
     import numpy
     import torch
+    from threadpoolctl import threadpool_info
 
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         processor = names[0].partition(":")[2].strip() if names else processor
+    pools = threadpool_info()
+    blas = [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
+    cuda = torch.cuda.is_available()
     return {
         "processor": processor,
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if cuda else None,
+        "cuda": torch.version.cuda if cuda else None,
+        "torch_threads": torch.get_num_threads(),
+        "numpy_threads": max(blas, default=1),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
     }
 
 
+def commit() -> str:
+    """Commit of the working copy, with ``-modified`` where its code differs from it."""
+    folder = Path(__file__).resolve().parents[1]
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(folder), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        name = git("rev-parse", "--short=12", "HEAD")
+        changed = git("status", "--porcelain", "--", "*.py", "pyproject.toml", "constraints.txt")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{name}-modified" if changed else name
+
+
+def write_results(file: Path, results: Mapping[str, Any]) -> None:
+    """Results as JSON with machine and commit in front, whole or not at all."""
+    found = {"machine": machine(), "commit": commit(), **results}
+    write_atomic(file, json.dumps(jsonable(found), indent=2, allow_nan=False) + "\n")
+
+
 def main(name: str, rows: Callable[..., Rows]) -> None:
     """Run one benchmark as a script: print its rows and keep them with the machine."""
+    load = machine()["load"]
     found = rows(progress=lambda text: print(f"  {text}", flush=True))
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps({"machine": machine(), "rows": found}, indent=2) + "\n"
-    (RESULTS / f"{name}.json").write_text(text)
+    write_results(RESULTS / f"{name}.json", {"load_before": load, "rows": found})
     for row in found:
         print("  ".join(f"{key} {_short(value)}" for key, value in row.items()))
 
