@@ -59,21 +59,19 @@ def certified_norm(
     *,
     row_scaling: Array | None = None,
     boundary: str = "periodic",
-    shape: tuple[int, ...] | None = None,
     relative_width: float = 0.01,
 ) -> CertifiedNorm:
     """Interval for ``sup_w ||K^(w)||_2``, a bound of ``||K||_2`` for every image size.
 
     Periodic and zero-padded operators never exceed the upper end; for reflect and replicate it
-    carries the norm of the extension as a factor (none for replicate with axis-even stencils).
+    carries the norm of the extension as a factor (none for replicate with axis-even stencils of at
+    most three taps an axis).
     Runs in float64 on detached weights. Source: theory §1.
 
     Args:
         coupling: the operator ``K``.
         row_scaling: ``s >= 0`` of shape ``(c_out,)``; certifies ``||diag(s)^(1/2) K||``.
         boundary: one of ``analysis.grid.BOUNDARIES``.
-        shape: image size that the factor of a reflect or replicate extension is for; by default
-            every size of at least ``2 r + 2`` pixels an axis.
         relative_width: ``upper <= (1 + relative_width) lower`` before the factor and rounding.
 
     Raises:
@@ -92,7 +90,7 @@ def certified_norm(
     factor = 1.0
     statement = "branch and bound over all frequencies with the Bernstein-Szego inequality"
     if not (boundary == "replicate" and operator.has_cosine_transform(boundary)):
-        factor = extension_norm(operator.radius, boundary, shape)
+        factor = extension_norm(operator.radius, boundary)
     if factor > 1:
         statement += f", times the norm {factor:.4g} of the {boundary} extension"
     if operator.largest_weight() == 0:

@@ -148,7 +148,7 @@ def _unit_norm(operator: Coupling, grid: Grid) -> NormInterval:
     matrix = as_linear_operator(operator, grid)
     if operator.largest_weight() == 0:
         return NormInterval(0.0, 0.0, "all weights are zero")
-    bound = certified_norm(operator, boundary=grid.boundary, shape=grid.shape)
+    bound = certified_norm(operator, boundary=grid.boundary)
     lower = _lanczos_norm(operator, matrix, grid, bound.frequency)
     if grid.boundary == "zeros" and operator.stride == 1:
         reach = zip(grid.shape, operator.radius, strict=True)

@@ -149,27 +149,26 @@ def shift_matrix(offset: tuple[int, ...], grid: Grid) -> sp.csr_matrix:
     return matrix
 
 
-def extension_norm(
-    radius: tuple[int, ...], boundary: str, shape: tuple[int, ...] | None = None
-) -> float:
-    """Norm of the padding operator ``P``, the factor of a certificate (theory §1).
+def extension_norm(radius: tuple[int, ...], boundary: str) -> float:
+    """Factor of a certificate for an extended image of any size (theory §1).
 
-    ``||P||^2 = 1 + largest number of copies of a pixel`` an axis. Zero padding and periodic
-    extension are compressions of the infinite-grid operator and need no factor (1). For 3x3
-    stencils it is 2 in two dimensions, attained by a corner.
+    ``K = K_inf P`` with the norm ``||P||^2 = 1 + largest number of copies of a pixel`` an axis of
+    the padding ``P``. Zero padding and periodic extension are compressions of the infinite-grid
+    operator and need no factor (1). For 3x3 stencils it is 2 in two dimensions, attained by a
+    corner.
+
+    Small images, where padding copies a pixel more often, need no larger factor. A reflected image
+    of ``n`` pixels is one period of ``2 (n - 1)`` pixels that holds no pixel more than twice. A
+    replicated image of one pixel is constant, and ``K`` acts on it as ``K^(0)``.
 
     Args:
         radius: width of the padding of every axis.
         boundary: one of ``analysis.grid.BOUNDARIES``.
-        shape: image size; by default any with at least ``2 r + 2`` pixels an axis.
 
     >>> extension_norm((1, 1), "replicate")
     2.0
-    >>> extension_norm((1,), "reflect", (3,)) ** 2
-    2.9999999999999996
     """
     if boundary in ("periodic", "zeros"):
         return 1.0
-    sizes = shape or tuple(2 * r + 2 for r in radius)
-    uses = [np.bincount(source_index(n, r, boundary)) for n, r in zip(sizes, radius, strict=True)]
+    uses = [np.bincount(source_index(2 * r + 2, r, boundary)) for r in radius]
     return math.sqrt(math.prod(int(count.max()) for count in uses))

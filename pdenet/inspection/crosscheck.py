@@ -138,16 +138,12 @@ def _monotone(
     scaled = zip(parts, slopes, strict=True)
     gains = torch.cat([gains_of(*part) * slope for part, slope in scaled])
     boundary = parts[0][0].boundary
-    positive = certified_norm(
-        coupling, row_scaling=gains.clamp(min=0), boundary=boundary, shape=layer.size
-    )
+    positive = certified_norm(coupling, row_scaling=gains.clamp(min=0), boundary=boundary)
     negative = float(torch.clamp(-gains, min=0).max())
     curvature, negative_curvature = positive.upper**2, 0.0
     warnings = []
     if negative > 0:
-        flipped = certified_norm(
-            coupling, row_scaling=(-gains).clamp(min=0), boundary=boundary, shape=layer.size
-        )
+        flipped = certified_norm(coupling, row_scaling=(-gains).clamp(min=0), boundary=boundary)
         negative_curvature = flipped.upper**2
         channels = torch.nonzero(gains < 0).flatten().tolist()
         warnings.append(_negative_gains(channels, float(gains.min())))
@@ -159,10 +155,10 @@ def _monotone(
     inside = limits is not None and step.step_size <= limits.nonexpansive
     if limits is not None and limits.nonexpansive == 0:
         warnings.append(f"{step.method} has no non-expansive step (r_cc = 0)")
-    factor = extension_norm(coupling.radius, boundary, layer.size)
+    factor = extension_norm(coupling.radius, boundary)
     if factor > 1:
         warnings.append(f"{boundary} padding: the certificate carries the factor {factor:.3g}")
-    plain = certified_norm(coupling, boundary=boundary, shape=layer.size)
+    plain = certified_norm(coupling, boundary=boundary)
     return Theory(
         coupling=parts[0][0].name,
         block="parabolic" if len(parts) == 1 and statement == "parabolic" else "diffusion-reaction",
@@ -220,16 +216,14 @@ def _plain_reaction(layer: Layer, step: TimeStep, term: DiffusionReactionTerm) -
     slope = 1.0 if term.diffusion == "linear" else term.slope_bound
     boundary = diffusion.boundary
     coupling = diffusion.coupling()
-    upper = certified_norm(
-        coupling, row_scaling=gains.clamp(min=0) * slope, boundary=boundary, shape=layer.size
-    )
+    upper = certified_norm(coupling, row_scaling=gains.clamp(min=0) * slope, boundary=boundary)
     matrix = to_numpy(term.reaction_operator.coupling().dense_weight())[:, :, 0, 0]
     scaling = gains_of(term.reaction_operator, term.reaction_normalization).numpy()
     reaction = reaction_constants(matrix, scaling, term.slope_bound)
     warnings, negative = [], 0.0
     if bool((gains < 0).any()):
         anti = (-gains).clamp(min=0) * slope
-        flipped = certified_norm(coupling, row_scaling=anti, boundary=boundary, shape=layer.size)
+        flipped = certified_norm(coupling, row_scaling=anti, boundary=boundary)
         negative = flipped.upper**2
         channels = torch.nonzero(gains < 0).flatten().tolist()
         warnings.append(_negative_gains(channels, float(gains.min())))
@@ -249,7 +243,7 @@ def _plain_reaction(layer: Layer, step: TimeStep, term: DiffusionReactionTerm) -
         method=step.method,
         step_size=h,
         norm=_norm_at(coupling, layer, boundary),
-        norm_certified=certified_norm(coupling, boundary=boundary, shape=layer.size).upper,
+        norm_certified=certified_norm(coupling, boundary=boundary).upper,
         curvature=curvature,
         growth_certified=growth,
         statement=STATEMENTS[statement],
@@ -275,9 +269,7 @@ def _residual(layer: Layer, step: TimeStep, term: ResidualTerm) -> Theory:
 def _certified(operator: StencilOperator, gains: Tensor | None, layer: Layer) -> CertifiedNorm:
     """Certificate of ``diag(gains) K``; the gains may have any sign."""
     scaling = None if gains is None else gains**2
-    return certified_norm(
-        operator.coupling(), row_scaling=scaling, boundary=operator.boundary, shape=layer.size
-    )
+    return certified_norm(operator.coupling(), row_scaling=scaling, boundary=operator.boundary)
 
 
 def _of_connector(layer: Layer, connector: Connector) -> Theory:

@@ -218,6 +218,19 @@ def test_periodic_norm_is_the_largest_singular_value(seed: int, size: tuple[int,
     assert largest <= found.upper <= largest * (1 + 1e-11)
 
 
+def test_periodic_norm_where_power_iterations_mislead() -> None:
+    """At w = 0 eight close singular values, of which few iterations see less than of one at pi."""
+    rng = np.random.default_rng(1)
+    left, right = (np.linalg.qr(rng.standard_normal((8, 8)))[0] for _ in range(2))
+    even = left @ np.diag([1.0, *[0.98] * 7]) @ right
+    odd = left @ np.diag([0.995, *[0.0] * 7]) @ right
+    # K^(w) = even (1 + cos w) / 2 + odd (1 - cos w) / 2
+    weight = np.stack([even - odd, 2 * (even + odd), even - odd], axis=-1) / 4
+    found = norm(Full(weight), Grid((2,)))
+    assert found.lower == pytest.approx(1.0, rel=1e-12)
+    assert 1.0 <= found.upper <= 1 + 1e-10
+
+
 def test_stack_of_diffusion_and_reaction() -> None:
     rng = np.random.default_rng(9)
     parts = (random_coupling("depthwise", (2, 2), (3, 3), rng), Pointwise(rng.random((3, 2))))
