@@ -15,7 +15,8 @@ from pdenet.data.sources import ImageData, load_data
 from pdenet.files import write_atomic
 from pdenet.inspection.page import number, percent, pictures, render, summary
 from pdenet.inspection.prescription import Remedy, constraint_remedy
-from pdenet.inspection.report import Inspection, inspect_run
+from pdenet.inspection.report import inspect_run
+from pdenet.inspection.result import Inspection
 from pdenet.inspection.verdict import step_verdicts
 from pdenet.networks import NetworkConfig
 from pdenet.training.config import RunConfig, TrainingConfig

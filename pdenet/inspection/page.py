@@ -6,7 +6,7 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -16,9 +16,7 @@ from pdenet.files import write_atomic
 from pdenet.inspection.crosscheck import BOUNDED
 from pdenet.inspection.figures import short_name
 from pdenet.inspection.prescription import advice
-
-if TYPE_CHECKING:
-    from pdenet.inspection.report import Inspection
+from pdenet.inspection.result import Inspection
 
 CAPTIONS = {
     "spectra.png": (
