@@ -89,7 +89,8 @@ class Batches:
         if self.shuffle:
             order = torch.randperm(count, generator=self.generator)
         moves = draw(count, crop=self.crop, flip=self.flip, generator=self.generator)
-        return self._epoch(order.to(self.images.device), *moves)
+        # To the device once an epoch: a copy a batch would make it wait as often.
+        return self._epoch(*(drawn.to(self.images.device) for drawn in (order, *moves)))
 
     def _epoch(
         self, order: torch.Tensor, offsets: torch.Tensor, mirrored: torch.Tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,8 +63,45 @@ def pad(x: Tensor, radius: tuple[int, int], padding_mode: str) -> Tensor:
     check_image_size((x.shape[-2], x.shape[-1]), radius, padding_mode)
     if not any(radius):
         return x
+    if padding_mode in _UNORDERED and x.device.type != "cpu":
+        extended: Tensor = OrderedPadding.apply(x, radius, padding_mode)
+        return extended
+    return _extend(x, radius, padding_mode)
+
+
+def _extend(x: Tensor, radius: tuple[int, int], padding_mode: str) -> Tensor:
     mode = "constant" if padding_mode == "zeros" else padding_mode
     return functional.pad(x, (radius[1], radius[1], radius[0], radius[0]), mode=mode)
+
+
+_UNORDERED = ("reflect", "replicate")
+"""Paddings whose gradient PyTorch sums on a GPU in an order that changes from run to run."""
+
+
+class OrderedPadding(torch.autograd.Function):
+    """``pad`` with ``pad_adjoint`` as its gradient, whose order of summation is fixed."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, radius: tuple[int, int], padding_mode: str) -> Tensor:
+        """``P x``."""
+        return _extend(x, radius, padding_mode)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the adjoint needs."""
+        ctx.radius, ctx.padding_mode = inputs[1:]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """``P^T g``."""
+        return pad_adjoint(gradient, ctx.radius, ctx.padding_mode), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+        """``P t``: the padding is linear."""
+        return _extend(tangent, ctx.radius, ctx.padding_mode)
 
 
 def pad_adjoint(y: Tensor, radius: tuple[int, int], padding_mode: str) -> Tensor:
