@@ -1,4 +1,4 @@
-"""Theory of convolution operators and time steppers: symbols, spectra, stability and step-size limits.
+"""Theory of convolution operators and time steppers: symbols, spectra, stability, step sizes.
 
 The package is the mathematical ground of PDENet. It needs NumPy and SciPy, accepts arrays of any
 array-API namespace (NumPy, PyTorch) and never imports PyTorch. Import the defining module:
