@@ -106,9 +106,13 @@ class DepthwiseConv2d(StencilOperator):
     def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
         return self._convolve_adjoint(y, self._dense_stencils(self.weight), size, self.groups)
 
+    def dense_stencils(self) -> Tensor:
+        """The stencil of every channel, ``(c, k1, k2)``."""
+        return self._dense_stencils(self.weight)[:, 0]
+
     def coupling(self) -> Depthwise:
         """The weights as ``analysis.couplings.Depthwise``."""
-        stencils = self._dense_stencils(self.weight)[:, 0]
+        stencils = self.dense_stencils()
         return Depthwise(stencils, stride=self.stride[0], five_point=self.five_point)
 
 
@@ -257,10 +261,14 @@ class CirculantConv2d(StencilOperator):
     def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
         return self._convolve_adjoint(y, self._dense_weight(), size)
 
+    def dense_stencils(self) -> Tensor:
+        """The stencil of every channel difference, ``(max(c_out, c_in), k1, k2)``."""
+        return self._dense_stencils(self.stencils)
+
     def coupling(self) -> Circulant:
         """The weights as ``analysis.couplings.Circulant``."""
         return Circulant(
-            self._dense_stencils(self.stencils),
+            self.dense_stencils(),
             (self.out_channels, self.in_channels),
             stride=self.stride[0],
             five_point=self.five_point,

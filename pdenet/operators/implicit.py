@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from analysis.couplings import Circulant, Depthwise
 from analysis.errors import InputError
 from analysis.grid import offsets
 from pdenet.operators.base import StencilOperator
@@ -78,10 +77,10 @@ def check_solvable(operator: StencilOperator) -> None:
 
 def _squared_symbol(operator: StencilOperator, y: Tensor) -> Tensor:
     """``|d(w)|^2`` at the modes of the real transform of ``y``, shape ``(C, H, W // 2 + 1)``."""
-    coupling = operator.coupling()
-    assert isinstance(coupling, Depthwise | Circulant)  # by check_solvable
-    stencils = coupling.stencils.to(y.dtype)
-    if isinstance(coupling, Circulant):
+    # Not from a coupling, which checks values: inside a transform of torch.func there are none.
+    assert isinstance(operator, DepthwiseConv2d | CirculantConv2d)  # by check_solvable
+    stencils = operator.dense_stencils().to(y.dtype)
+    if isinstance(operator, CirculantConv2d):
         stencils = torch.fft.fft(stencils, dim=0)
     height, width = y.shape[-2:]
     rows = _phases(height, height, operator.kernel_size[0], stencils)

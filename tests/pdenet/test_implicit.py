@@ -104,3 +104,23 @@ def test_nominal_operation_count():
 def test_bad_input(operator, step_size, message):
     with pytest.raises(InputError, match=message):
         solve_implicit_diffusion(operator, torch.ones(1, 4, 5, 5), step_size)
+
+
+@pytest.mark.parametrize("five_point", [False, True])
+@pytest.mark.parametrize("operator_class", [DepthwiseConv2d, CirculantConv2d])
+def test_transforms_of_torch_func_pass_through(operator_class, five_point):
+    """The solve is linear and symmetric: jvp and vjp of it are the solve itself."""
+    torch.manual_seed(6)
+    operator = operator_class(
+        3, 3, padding_mode="circular", bias=False, five_point=five_point, dtype=torch.float64
+    )
+    y, v = torch.randn(2, 1, 3, 5, 6, dtype=torch.float64)
+
+    def solve(z):
+        return solve_implicit_diffusion(operator, z, 0.7)
+
+    expected = solve(v)
+    image, tangent = torch.func.jvp(solve, (y,), (v,))
+    assert torch.allclose(image, solve(y), atol=1e-13)
+    assert torch.allclose(tangent, expected, atol=1e-13)
+    assert torch.allclose(torch.func.vjp(solve, y)[1](v)[0], expected, atol=1e-13)
