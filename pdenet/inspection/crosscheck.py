@@ -27,10 +27,10 @@ from analysis.grid import Grid
 from analysis.spectra import NormInterval, norm, singular_values
 from analysis.stacked import Stacked
 from analysis.stencils import extension_norm
+from pdenet.inspection.hints import Part, full_slope_points, gains_of, overshoot_directions
 from pdenet.inspection.reader import Layer
 from pdenet.layers.block import TimeStep
 from pdenet.layers.connector import Connector
-from pdenet.layers.normalization import inference_affine
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm, ResidualTerm
 from pdenet.operators.base import StencilOperator
 
@@ -57,6 +57,7 @@ class Theory:
         statement: the theorem the verdict rests on.
         warnings: sentences, among them the channels with negative gains.
         directions: perturbations worth trying, ``(N, C, H, W)`` or None.
+        points: inputs worth trying, ``(P, C, H, W)`` or None.
         scaled: ``(L S)^(1/2) K`` of a monotone field, whose squared norm is ``curvature``.
     """
 
@@ -75,6 +76,7 @@ class Theory:
     nonexpansive_limit: float | None = None
     warnings: tuple[str, ...] = ()
     directions: Tensor | None = field(default=None, repr=False)
+    points: Tensor | None = field(default=None, repr=False)
     scaled: Coupling | None = field(default=None, repr=False)
 
 
@@ -111,15 +113,6 @@ def _of_step(layer: Layer, step: TimeStep) -> Theory:
     raise InputError("a known term", type(term).__name__, "add its theorem to the cross-check")
 
 
-Part = tuple[StencilOperator, nn.Module]
-
-
-def gains_of(operator: StencilOperator, normalization: nn.Module) -> Tensor:
-    """Inference scale ``s`` of a normalisation, float64, shape ``(c,)``."""
-    scale, _ = inference_affine(normalization, operator.out_channels)
-    return scale.detach().double().cpu()
-
-
 def _monotone(
     layer: Layer,
     step: TimeStep,
@@ -130,9 +123,9 @@ def _monotone(
     sigma_min: float = 0.0,
 ) -> Theory:
     """A field ``-K^T sigma(S K y + b)`` with one or several stacked operators (theory §4.1)."""
-    slopes = [step.term.slope_bound] * len(parts)
+    slopes, activated = [step.term.slope_bound] * len(parts), parts
     if linear_diffusion:
-        slopes[0] = 1.0
+        slopes[0], activated = 1.0, parts[1:]
     couplings = [operator.coupling() for operator, _ in parts]
     coupling = couplings[0] if len(parts) == 1 else Stacked(tuple(couplings))
     scaled = zip(parts, slopes, strict=True)
@@ -172,11 +165,18 @@ def _monotone(
         claim=NON_EXPANSIVE,
         proved=inside,
         growth_certified=growth,
-        statement=STATEMENTS[statement],
+        statement=STATEMENTS[_beyond(step) if negative > 0 else statement],
         warnings=tuple(warnings),
-        directions=_directions(parts, gains, layer),
+        directions=overshoot_directions(parts, gains, layer.features),
+        points=full_slope_points(activated, layer.features),
         scaled=coupling.double().scale_rows(gains.clamp(min=0).sqrt()),
     )
+
+
+def _beyond(step: TimeStep) -> str:
+    """The statement behind the certified growth where the theorem does not apply."""
+    euler = step.tableau is None or step.tableau.stages == 1
+    return "symmetric growth" if euler else "lipschitz growth"
 
 
 def _negative_gains(channels: list[int], smallest: float) -> str:
@@ -289,33 +289,3 @@ def _of_connector(layer: Layer, connector: Connector) -> Theory:
         growth_certified=growth,
         statement=STATEMENTS["layer"],
     )
-
-
-def _directions(parts: list[Part], gains: Tensor, layer: Layer) -> Tensor:
-    """Perturbations along which a monotone step contracts, and overshoots, most.
-
-    The leading singular vector of ``S^(1/2) K`` at the size of the features, and ``K^T 1``, which
-    makes many units active at once.
-    """
-    channels = int(layer.features.shape[1])
-    vector = torch.randn(
-        1, channels, *layer.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
-    rows = [operator.out_channels for operator, _ in parts]
-    scales = gains.clamp(min=0).split(rows)
-
-    def gather(images: list[Tensor]) -> Tensor:
-        adjoints = [
-            op.adjoint(image, layer.size) for (op, _), image in zip(parts, images, strict=True)
-        ]
-        return torch.stack(adjoints).sum(dim=0)
-
-    for _ in range(60):
-        images = [
-            op.linear(vector) * s[:, None, None] for (op, _), s in zip(parts, scales, strict=True)
-        ]
-        vector = gather(images)
-        vector = vector / torch.linalg.vector_norm(vector).clamp_min(1e-300)
-    ones = gather([torch.ones(1, n, *layer.size, dtype=torch.float64) for n in rows])
-    ones = ones / torch.linalg.vector_norm(ones).clamp_min(1e-300)
-    return torch.cat([vector, ones])

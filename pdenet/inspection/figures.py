@@ -15,7 +15,7 @@ from analysis.frozen import frozen_symbol_eigenvalues
 from analysis.grid import Grid
 from analysis.spectra import singular_values
 from pdenet.files import write_atomic
-from pdenet.inspection.crosscheck import gains_of
+from pdenet.inspection.hints import gains_of
 from pdenet.inspection.verdict import Verdict, step_verdicts
 from pdenet.layers.block import TimeStep
 from pdenet.layers.terms import DiffusionReactionTerm, ResidualTerm

@@ -20,7 +20,7 @@ STARTS = 6
 """Points at which the Jacobian is followed, at least five (theory §4)."""
 POWER_ITERATIONS = 25
 ASCENT_STEPS = 60
-DISTANCES = (1e-3, 1e-1, 1.0, 10.0)
+DISTANCES = (1e-5, 1e-3, 1e-1, 1.0, 10.0)
 """Lengths of the finite perturbations, as shares of the length of the features."""
 
 
@@ -46,7 +46,12 @@ class Growth:
 
 
 def measure_growth(
-    mapping: Map, features: Tensor, *, seed: int = 0, directions: Tensor | None = None
+    mapping: Map,
+    features: Tensor,
+    *,
+    seed: int = 0,
+    directions: Tensor | None = None,
+    points: Tensor | None = None,
 ) -> Growth:
     """Search for the pair of inputs whose distance a map increases most.
 
@@ -55,25 +60,36 @@ def measure_growth(
         features: points to start from, ``(B, C, H, W)``, float64.
         seed: of the random directions.
         directions: further perturbations to try at every point, ``(N, C, H, W)``.
+        points: further points to start from, ``(P, C, H, W)``.
 
     Returns:
-        The best pair; all ratios are measured, none is a bound.
+        The best pair; all ratios are measured, none is a bound. Where no ratio is finite, the value
+        is not a number.
     """
     generator = torch.Generator().manual_seed(seed)
     base = spread(features, STARTS)
-    random_ratio, best = _try_random(mapping, base, generator)
+    at_random = _try_random(mapping, base, generator)
+    if not at_random:
+        return Growth(math.nan, math.nan, math.nan, base[0], base[0], math.nan)
+    best = _surest(at_random)
     shifted = torch.cat([base, -base, *_along(base, directions)])
+    if points is not None:
+        shifted = torch.cat([shifted, points])
     leading = leading_directions(mapping, shifted, generator)
-    pairs = _finite_pairs(mapping, shifted, leading)
     on_data = _finite_pairs(mapping, base, leading[: len(base)])
+    pairs = _finite_pairs(mapping, shifted[len(base) :], leading[len(base) :])
+    for direction in () if directions is None else directions:
+        on_data += _finite_pairs(mapping, base, direction.expand_as(base))
+        others = shifted[len(base) :]
+        pairs += _finite_pairs(mapping, others, direction.expand_as(others))
     candidates = [best, *on_data, *pairs]
-    candidates.sort(key=lambda pair: -pair.ratio)
+    candidates.sort(key=lambda pair: -pair.sure)
     climbed = _climb(mapping, candidates[:STARTS])
-    top = max([*candidates[:1], *climbed], key=lambda pair: pair.ratio)
-    data = max([best, *on_data], key=lambda pair: pair.ratio).ratio
+    top = _surest([*candidates[:1], *climbed])
+    data = _surest([best, *on_data]).ratio
     return Growth(
         value=top.ratio,
-        random=random_ratio,
+        random=best.ratio,
         data=data,
         first=top.first,
         second=top.second,
@@ -93,6 +109,15 @@ class _Pair:
     second: Tensor
     ratio: float
     allowance: float
+
+    @property
+    def sure(self) -> float:
+        """The growth that is there whatever rounding did to the ratio."""
+        return self.ratio - self.allowance
+
+
+def _surest(pairs: list[_Pair]) -> _Pair:
+    return max(pairs, key=lambda pair: pair.sure)
 
 
 def _norms(batch: Tensor) -> Tensor:
@@ -119,14 +144,13 @@ def _pairs(mapping: Map, first: Tensor, second: Tensor) -> list[_Pair]:
     return [_Pair(y, z, r, a) for y, z, r, a in listed if math.isfinite(r)]
 
 
-def _try_random(mapping: Map, base: Tensor, generator: torch.Generator) -> tuple[float, _Pair]:
-    """Largest ratio over random perturbations of several lengths."""
+def _try_random(mapping: Map, base: Tensor, generator: torch.Generator) -> list[_Pair]:
+    """Pairs by random perturbations of several lengths."""
     found: list[_Pair] = []
     for distance in DISTANCES:
         noise = torch.randn(base.shape, generator=generator, dtype=base.dtype)
         found += _pairs(mapping, base, base + noise * _lengths(base, noise, distance))
-    best = max(found, key=lambda pair: pair.ratio)
-    return best.ratio, best
+    return found
 
 
 def _lengths(base: Tensor, direction: Tensor, distance: float) -> Tensor:

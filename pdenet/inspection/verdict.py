@@ -71,7 +71,13 @@ class Verdict:
 def judge(layer: Layer, *, seed: int = 0) -> Verdict:
     """Theory, measurement and grade of a layer."""
     theory = theory_of(layer)
-    growth = measure_growth(layer.apply, layer.features, seed=seed, directions=theory.directions)
+    growth = measure_growth(
+        layer.apply,
+        layer.features,
+        seed=seed,
+        directions=theory.directions,
+        points=theory.points,
+    )
     return grade(layer, theory, growth)
 
 
