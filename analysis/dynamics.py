@@ -23,6 +23,9 @@ from analysis.stability import (
     stability_function,
 )
 
+GRADES = ("proved", "measured", "violated", "not-applicable")
+"""What a claim can be, from the strongest (theory §4)."""
+
 STATEMENTS = {
     "parabolic": (
         "||T(y) - T(z)|| <= ||y - z|| for 0 <= h L ||S^(1/2) K||^2 <= 2 r_cc "

@@ -9,10 +9,9 @@ from analysis.plots.curves import curves_png, plot_curves, plot_singular_values
 from analysis.plots.figures import figure_bytes, file_bytes, make_figure, panels_bytes, png
 from analysis.plots.layers import plot_margins, plot_symbol_norm
 from analysis.plots.regions import plot_spectra_over_region, plot_stability_region
-from analysis.plots.style import GRADE_COLOURS, GRADES, rows_height, tidy
+from analysis.plots.style import GRADE_COLOURS, rows_height, tidy
 
 __all__ = [
-    "GRADES",
     "GRADE_COLOURS",
     "curves_png",
     "figure_bytes",

@@ -12,12 +12,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.backend import to_numpy
 from analysis.coupling import Coupling
+from analysis.dynamics import GRADES
 from analysis.errors import InputError
 from analysis.plots.style import (
     DAMPING,
     FAINT,
     GRADE_COLOURS,
-    GRADES,
     INK,
     NOTE,
     REGION_EDGE,

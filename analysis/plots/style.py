@@ -14,16 +14,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
-GRADE_COLOURS = {
-    "proved": "#009E73",
-    "measured": "#E69F00",
-    "violated": "#D55E00",
-    "not-applicable": "#9A9A9A",
-}
-"""Colours of the four grades of theory §4, the same in every picture."""
+from analysis.dynamics import GRADES
 
-GRADES = tuple(GRADE_COLOURS)
-"""The four grades, from the strongest."""
+GRADE_COLOURS = dict(zip(GRADES, ("#009E73", "#E69F00", "#D55E00", "#9A9A9A"), strict=True))
+"""Colours of the grades, the same in every picture: green, amber, vermilion, grey."""
 
 TRAIN_COLOUR, TEST_COLOUR = "#0072B2", "#CC79A7"
 """Blue and reddish purple, free of the meanings of the grades."""

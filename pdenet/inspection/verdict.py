@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.dynamics import product
+from analysis.dynamics import GRADES, product
 from pdenet.inspection.crosscheck import NON_EXPANSIVE, Theory, theory_of
 from pdenet.inspection.growth import Growth, measure_growth
 from pdenet.inspection.reader import Layer
 
-GRADES = ("proved", "measured", "violated", "not-applicable")
 SEPARATION = 1e-9
 """Excess over one, beyond rounding, from which a pair counts as separated."""
 
