@@ -34,25 +34,29 @@ def gains_of(operator: StencilOperator, normalization: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def overshoot_directions(parts: Sequence[Part], rates: Tensor, features: Tensor) -> Tensor:
-    """Unit perturbations that a step contracts, and overshoots, most.
+    """Unit perturbations that a step contracts, and overshoots, or expands most.
 
-    The leading singular vector of ``diag(rates)^(1/2) K``, and ``K^T 1``, which moves many units
-    the same way.
+    The leading singular vectors of ``diag(rates)^(1/2) K``, those of negative rates apart, and
+    ``K^T 1``, which moves many units the same way.
 
     Args:
         parts: operators in float64, stacked.
-        rates: largest slopes of their rows, of any sign; negative ones count as zero.
+        rates: largest slopes of their rows, negative for anti-diffusive ones.
         features: inputs of the step ``(B, C, H, W)``, for their shape.
 
     Returns:
-        Shape ``(2, C, H, W)``.
+        Shape ``(N, C, H, W)``.
     """
     apply, adjoint = _stacked(parts, features)
-    weight = rates.clamp(min=0)[:, None, None]
+
+    def gram(weight: Tensor) -> Linear:
+        return lambda y: adjoint(weight * apply(y))
+
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(features[:1].shape, generator=generator, dtype=features.dtype)
-    leading = leading_vector(lambda y: adjoint(weight * apply(y)), start)
-    return torch.cat([leading, _unit(adjoint(torch.ones_like(apply(start))))])
+    weights = [signed.clamp(min=0)[:, None, None] for signed in (rates, -rates)]
+    leading = [leading_vector(gram(weight), start) for weight in weights if weight.any()]
+    return torch.cat([*leading, _unit(adjoint(torch.ones_like(apply(start))))])
 
 
 @torch.no_grad()
