@@ -196,9 +196,16 @@ def _dissipative(layer: Layer, step: TimeStep, term: DiffusionReactionTerm) -> T
     diffusion = (term.diffusion_operator, term.diffusion_normalization)
     reaction = (term.reaction_operator, term.reaction_normalization)
     if step.tableau is None:
-        smallest = _sigma_min(term.diffusion_operator, layer)
+        operator = term.diffusion_operator
+        smallest = _sigma_min(operator, layer)
         theory = _monotone(layer, step, [reaction], "implicit dissipative", sigma_min=smallest)
-        return replace(theory, coupling=term.diffusion_operator.name)
+        # The limit is that of the reaction; the norms are those of the operator that is named.
+        return replace(
+            theory,
+            coupling=operator.name,
+            norm=_norm_at(operator.coupling(), layer, operator.boundary),
+            norm_certified=_certified(operator, None, layer).upper,
+        )
     linear = term.diffusion == "linear"
     return _monotone(layer, step, [diffusion, reaction], "stacked", linear_diffusion=linear)
 

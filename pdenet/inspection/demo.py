@@ -19,6 +19,7 @@ from pdenet.inspection.report import inspect_run
 from pdenet.inspection.result import Inspection
 from pdenet.inspection.verdict import step_verdicts
 from pdenet.networks import NetworkConfig
+from pdenet.training.checkpoint import MODEL_FILE
 from pdenet.training.config import RunConfig, TrainingConfig
 from pdenet.training.loop import Progress, TrainingResult, train
 
@@ -96,7 +97,12 @@ def run_demo(out: str | Path, *, progress: Say | None = None, config: RunConfig 
     """
     say, out = progress or (lambda text: None), Path(out)
     _clear(out)
-    data = load_data(config.training.data, seed=config.training.seed)
+    data = load_data(
+        config.training.data,
+        train_images=config.training.train_images,
+        test_images=config.training.test_images,
+        seed=config.training.seed,
+    )
     training = replace(config.training, constraint="nonexpansive")
     configs = {"free": config, "constrained": replace(config, training=training)}
     titles = {"free": "training freely", "constrained": "training with the constraint"}
@@ -121,12 +127,15 @@ def _clear(out: Path) -> None:
     """Make way for a new demo where an earlier one was; refuse a folder of something else."""
     if not out.exists():
         return
-    if not out.is_dir() or (any(out.iterdir()) and not (out / NAMES[0]).is_dir()):
+    runs = [out / name for name in NAMES if (out / name).exists()]
+    empty = out.is_dir() and not any(out.iterdir())
+    # A folder called "free" may be anyone's; one with a model in it was trained here.
+    if not empty and not (runs and all((run / MODEL_FILE).is_file() for run in runs)):
         raise InputError(
             "a new folder, or that of an earlier demo", out, "choose another with --out"
         )
-    for name in NAMES:
-        shutil.rmtree(out / name, ignore_errors=True)
+    for run in runs:
+        shutil.rmtree(run)
 
 
 def _train(config: RunConfig, data: ImageData, run: Path, title: str, say: Say) -> TrainingResult:
@@ -135,7 +144,10 @@ def _train(config: RunConfig, data: ImageData, run: Path, title: str, say: Say) 
         say(text + f", {100 * where.accuracy:.1f} % of the training images right")
 
     say(title)
-    return train(config, data, run, progress=show)
+    result = train(config, data, run, progress=show)
+    if result.status == "interrupted":
+        raise KeyboardInterrupt
+    return result
 
 
 def _inspect(result: TrainingResult, title: str, tried: Remedy | None, say: Say) -> Inspection:
@@ -153,7 +165,7 @@ def _draw(out: Path, free: Inspection, constrained: Inspection) -> list[str]:
     from analysis.plots.layers import plot_margins
     from analysis.plots.regions import plot_spectra_over_region
     from analysis.plots.style import rows_height
-    from pdenet.inspection.figures import cloud, margin_rows, short_name
+    from pdenet.inspection.figures import cloud, margin_rows, region_method, short_name
 
     clouds: dict[str, np.ndarray] = {}
     rows: list[dict[str, Any]] = []
@@ -161,7 +173,7 @@ def _draw(out: Path, free: Inspection, constrained: Inspection) -> list[str]:
         steps = step_verdicts(found.verdicts)
         clouds |= {f"{name}, {short_name(v.layer.name)}": cloud(v) for v in steps}
         rows += [row | {"name": f"{name}, {row['name']}"} for row in margin_rows(found.verdicts)]
-    method = free.run.config.network.method
+    method = region_method(step_verdicts(free.verdicts)[0])
     height = rows_height(len(rows))
     files = {
         "spectra.png": figure_bytes(

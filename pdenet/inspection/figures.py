@@ -75,8 +75,7 @@ def draw_figures(folder: Path, verdicts: Sequence[Verdict]) -> list[str]:
     if not steps:
         return []
     clouds = {short_name(v.layer.name): cloud(v) for v in steps}
-    method = steps[0].theory.method or "euler"
-    method = "euler" if method == "ars111" else method
+    method = region_method(steps[0])
     rows = margin_rows(verdicts)
     height = rows_height(len(steps))
     files = {
@@ -101,6 +100,16 @@ def draw_figures(folder: Path, verdicts: Sequence[Verdict]) -> list[str]:
         write_atomic(folder / name, content)
         paths.append(str(folder / name))
     return paths
+
+
+def region_method(verdict: Verdict) -> str:
+    """The method whose stability region the spectrum of a step is drawn over.
+
+    Of an implicit-explicit method it is that of the explicit part.
+    """
+    step = verdict.layer.module
+    assert isinstance(step, TimeStep)
+    return "euler" if step.tableau is None else step.method
 
 
 def margin_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:

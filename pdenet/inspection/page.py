@@ -102,8 +102,13 @@ def summary(found: Inspection) -> str:
         return "The network has no time steps."
     proved, violated = grades.get("proved", 0), grades.get("violated", 0)
     words = []
-    claims = {v.theory.claim for v in found.verdicts if v.layer.kind == "step"}
-    if claims == {BOUNDED}:
+    bounded = {v.theory.claim for v in found.verdicts if v.layer.kind == "step"} == {BOUNDED}
+    if bounded and violated:
+        words.append(
+            f"The measured growth of {violated} of {steps} steps exceeds the certified one: a "
+            "defect of theory or program, please report it."
+        )
+    elif bounded:
         words.append(
             f"The {steps} steps make no claim of non-expansion; the measured growth of each stays "
             f"below its certified one (largest {found.worst_step_growth:.4g})."

@@ -7,6 +7,7 @@ the proof with accuracy, and training again under the constraint, which keeps th
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from analysis.errors import InputError
 from analysis.methods import tableau
 from analysis.stability import circle_contractivity_radius
 from pdenet.data.sources import ImageData
@@ -24,8 +26,9 @@ from pdenet.inspection.reader import double_inference, read_layers
 from pdenet.inspection.verdict import Verdict, step_verdicts
 from pdenet.layers.block import TimeStep
 from pdenet.networks import PDENet
-from pdenet.training.checkpoint import load_run
+from pdenet.training.checkpoint import ImageFacts, load_run, load_state
 from pdenet.training.config import RunConfig
+from pdenet.training.constraints import check_constraint
 from pdenet.training.loop import train
 
 MARGIN = 1e-5
@@ -152,8 +155,21 @@ def constraint_remedy(config: RunConfig, *, run: str | None = None, **found: Any
     return Remedy("network", action, "nonexpansive", 1.0, run=run, **found)
 
 
+def constrainable(config: RunConfig, image_size: tuple[int, int]) -> bool:
+    """Whether a run can be trained under the constraint at all."""
+    try:
+        check_constraint(constrained_config(config), image_size)
+    except InputError:
+        return False
+    return True
+
+
 def try_constraint(
-    config: RunConfig, data: ImageData, test: tuple[Tensor, Tensor], out: Path, before: float | None
+    config: RunConfig,
+    data: ImageData,
+    test: tuple[Tensor, Tensor],
+    folder: Path,
+    before: float | None,
 ) -> Remedy:
     """Train the same network under the constraint and look at it.
 
@@ -161,15 +177,20 @@ def try_constraint(
         config: of the run that is inspected.
         data: the images it was trained on.
         test: normalised test images and labels.
-        out: run folder of the new run.
+        folder: where the run folder ``constrained`` is made. One that holds this very run already
+            is taken as it is; others stay, and the new one has a number.
         before: accuracy of the network as it is.
     """
-    result = train(constrained_config(config), data, out)
+    wanted = constrained_config(config)
+    out, finished = _run_folder(folder, wanted, data)
+    status = "completed" if finished else train(wanted, data, out).status
+    if status == "interrupted":
+        raise KeyboardInterrupt
     network = load_run(out).network
     layers = read_layers(double_inference(network), test[0][:1].double())
     steps = [theory_of(layer) for layer in layers if layer.kind == "step"]
     proved = sum(theory.proved for theory in steps)
-    after = accuracy(network, *test) if result.status == "completed" else math.nan
+    after = accuracy(network, *test) if status == "completed" else math.nan
     return constraint_remedy(
         config,
         run=str(out),
@@ -177,6 +198,27 @@ def try_constraint(
         accuracy_after=after,
         proved=(proved, len(steps)),
     )
+
+
+def _run_folder(folder: Path, wanted: RunConfig, data: ImageData) -> tuple[Path, bool]:
+    """The first folder that is free or holds the run wanted, and whether it holds it."""
+    for number in itertools.count(1):
+        out = folder / ("constrained" if number == 1 else f"constrained-{number}")
+        if not out.exists():
+            return out, False
+        if _holds(out, wanted, data):
+            return out, True
+    raise AssertionError("numbers do not end")
+
+
+def _holds(out: Path, wanted: RunConfig, data: ImageData) -> bool:
+    """Whether a folder holds a completed run of a configuration on these images."""
+    try:
+        images, state = load_run(out).images, load_state(out)
+    except InputError:
+        return False
+    completed = state.epoch == wanted.training.epochs
+    return completed and state.config == wanted and images == ImageFacts.of(data)
 
 
 @dataclass(frozen=True)

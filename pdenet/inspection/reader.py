@@ -73,10 +73,18 @@ def read_layers(network: PDENet, images: Tensor) -> list[Layer]:
             layers.append(Layer(name, "step", step_module, step_module, torch.cat(seen), len(seen)))
         layers.append(Layer(f"connectors.{index}", "connector", connector, connector, y))
         y = connector(y)
-    classifier = network.classifier
+    classify = layer_map(network, "classifier")
+    layers.append(Layer("classifier", "classifier", network.classifier, classify, y))
+    return layers
+
+
+def layer_map(network: PDENet, name: str) -> Map:
+    """The map of a layer by its name; that of the classifier begins with the global average."""
+    module = network.get_submodule(name)
+    if name != "classifier":
+        return module
 
     def classify(features: Tensor) -> Tensor:
-        return classifier(features.mean(dim=(-2, -1)))
+        return module(features.mean(dim=(-2, -1)))
 
-    layers.append(Layer("classifier", "classifier", classifier, classify, y))
-    return layers
+    return classify

@@ -6,12 +6,13 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from analysis.errors import unknown_name
+from analysis.errors import InputError, unknown_name
 from pdenet.files import jsonable, write_atomic
 from pdenet.inspection.figures import draw_figures
 from pdenet.inspection.growth import measure_growth
@@ -20,12 +21,13 @@ from pdenet.inspection.page import write_page
 from pdenet.inspection.prescription import (
     Remedy,
     accuracy,
+    constrainable,
     constraint_remedy,
     needs_remedy,
     shrink_remedies,
     try_constraint,
 )
-from pdenet.inspection.reader import double_inference, read_layers
+from pdenet.inspection.reader import double_inference, layer_map, read_layers
 from pdenet.inspection.result import Inspection
 from pdenet.inspection.verdict import (
     Verdict,
@@ -73,6 +75,8 @@ def inspect_run(
     say = progress or (lambda text: None)
     run = load_run(source)
     folder = _folder(run, out)
+    if folder.exists() and not folder.is_dir():
+        raise InputError("a folder for the report", f"the file {folder}", "choose another --out")
     say("reading images")
     probe = load_probe(run, data, size)
     height, width = probe.images.shape[-2:]
@@ -109,10 +113,19 @@ def _inspect(
         figures=tuple(draw_figures(folder, verdicts)),
         warnings=probe.warnings,
     )
+    if found.beyond_certificate:
+        found = replace(found, warnings=(*found.warnings, _defect(found)))
     write_page(found)
     text = json.dumps(jsonable(found.to_json()), indent=2, allow_nan=False)
     write_atomic(folder / "inspection.json", text)
     return found
+
+
+def _defect(found: Inspection) -> str:
+    return (
+        f"the measured growth of the network, {found.measured.value:.12g}, exceeds its certified "
+        f"constant {found.lipschitz:.12g}: a defect of theory or program, please report it"
+    )
 
 
 def _folder(run: LoadedRun, out: str | Path | None) -> Path:
@@ -143,11 +156,12 @@ def _prescribe(
         return [tried, *shrinking]
     test, data = probe.labelled, probe.data
     patient = mode == "always" or (mode == "auto" and _seconds(run) <= PATIENCE)
-    target = folder / "constrained"
-    if test is None or data is None or not patient or target.exists():
+    if not constrainable(run.config, run.images.image_shape[:2]):
+        return shrinking
+    if test is None or data is None or not patient:
         return [constraint_remedy(run.config, accuracy_before=before), *shrinking]
     say("training again with the constraint")
-    return [try_constraint(run.config, data, test, target, before), *shrinking]
+    return [try_constraint(run.config, data, test, folder, before), *shrinking]
 
 
 def _seconds(run: LoadedRun) -> float:
@@ -163,7 +177,9 @@ def _write_pairs(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, str]:
     """One ``.npz`` a contradicted layer: the two inputs, their images and the growth."""
     files = {}
     for verdict in verdicts:
+        path = folder / "counter_pairs" / f"{verdict.layer.name}.npz"
         if not verdict.contradicted:
+            path.unlink(missing_ok=True)  # of an earlier inspection: it would speak against this
             continue
         growth = verdict.growth
         with torch.no_grad():
@@ -177,7 +193,6 @@ def _write_pairs(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, str]:
             second_image=images[1].numpy(),
             growth=np.array(growth.value),
         )
-        path = folder / "counter_pairs" / f"{verdict.layer.name}.npz"
         write_atomic(path, buffer.getvalue())
         files[verdict.layer.name] = str(path)
     return files
@@ -193,7 +208,7 @@ def pair_growth(network: PDENet, layer_name: str, file: str | Path) -> float:
     """
     with np.load(file, allow_pickle=False) as pair:
         first, second = (torch.from_numpy(pair[name])[None] for name in ("first", "second"))
-    module = double_inference(network).get_submodule(layer_name)
+    mapping = layer_map(double_inference(network), layer_name)
     with torch.no_grad():
-        moved = torch.linalg.vector_norm(module(first) - module(second))
+        moved = torch.linalg.vector_norm(mapping(first) - mapping(second))
     return float(moved / torch.linalg.vector_norm(first - second))

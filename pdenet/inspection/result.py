@@ -46,10 +46,11 @@ class Inspection:
     @property
     def contradicted(self) -> bool:
         """Whether the claim of a layer, or the certified constant, is contradicted."""
-        return any(v.contradicted for v in self.verdicts) or self._beyond_certificate
+        return any(v.contradicted for v in self.verdicts) or self.beyond_certificate
 
     @property
-    def _beyond_certificate(self) -> bool:
+    def beyond_certificate(self) -> bool:
+        """Whether the network grew more than the product of certified constants allows."""
         slack = self.measured.allowance * (1 + self.lipschitz)
         return self.measured.value > self.lipschitz + slack
 
