@@ -14,12 +14,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from analysis.dynamics import STATEMENTS
+from analysis.dynamics import (
+    STATEMENTS,
+    diffusion_reaction_growth,
+    lipschitz_growth,
+    reaction_constants,
+    reaction_growth,
+)
 from analysis.errors import InputError
+from analysis.grid import Grid
 from pdenet.inspection import crosscheck, demo, growth, prescription, report
 from pdenet.inspection.crosscheck import BOUNDED, NON_EXPANSIVE, Theory, theory_of
 from pdenet.inspection.figures import short_name
 from pdenet.inspection.growth import Growth, measure_growth, pair_ratios
+from pdenet.inspection.hints import gains_of
 from pdenet.inspection.images import load_probe
 from pdenet.inspection.page import summary
 from pdenet.inspection.prescription import constrained_config, needs_remedy, shrunk
@@ -36,7 +44,7 @@ from pdenet.inspection.verdict import (
     step_verdicts,
 )
 from pdenet.layers.block import TimeStep
-from pdenet.layers.terms import ParabolicTerm
+from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm, ResidualTerm
 from pdenet.networks import NetworkConfig, PDENet
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.conv import FullConv2d, LeanConv2d
@@ -335,6 +343,77 @@ def test_negative_gains_are_named_and_never_proved(name) -> None:
         assert bad.grade in ("violated", "measured")
         assert bad.theory.nonexpansive_limit is None
         assert bad.theory.growth_certified > 1
+
+
+def dense_norm(operator: StencilOperator, gains: Tensor, size: tuple[int, int]) -> float:
+    """``||diag(gains) K||`` at one image size by the singular values of the dense matrix."""
+    grid = Grid(size, boundary=operator.boundary)
+    dense = operator.coupling().double().to_dense(grid)
+    return float(np.linalg.norm(np.repeat(gains.numpy(), size[0] * size[1])[:, None] * dense, 2))
+
+
+def smallest_singular_value(operator: StencilOperator, size: tuple[int, int]) -> float:
+    dense = operator.coupling().double().to_dense(Grid(size, boundary=operator.boundary))
+    return float(np.linalg.svd(dense, compute_uv=False)[-1])
+
+
+@pytest.mark.parametrize("name", ["residual", "residual-rk4", "plain", "plain-heun"])
+def test_growth_of_steps_without_a_limit_by_dense_norms(name) -> None:
+    """Theory §4.10b and the stages of a method, with norms of the image at hand in the formulas.
+
+    The certificate is for every size and a little above: never below, and not by much.
+    """
+    network = random_network(7, **(BLOCKS[name] | {"padding_mode": "circular"}))
+    size = (12, 12)
+    layer = read_layers(network, images(size=size))[1]
+    step = layer.module
+    assert isinstance(step, TimeStep)
+    term, h = step.term, step.step_size
+    if isinstance(term, ResidualTerm):
+        scale = gains_of(term.first, term.normalization)
+        inner = dense_norm(term.first, scale, size)
+        outer = dense_norm(term.second, torch.ones(4).double(), size)
+        expected = lipschitz_growth(step.method, h * inner * outer)
+    else:
+        assert isinstance(term, DiffusionReactionTerm)
+        scale = gains_of(term.diffusion_operator, term.diffusion_normalization)
+        curvature = dense_norm(term.diffusion_operator, scale.sqrt(), size) ** 2
+        rates = gains_of(term.reaction_operator, term.reaction_normalization).numpy()
+        matrix = term.reaction_operator.coupling().dense_weight().numpy()[:, :, 0, 0]
+        reaction = reaction_constants(matrix, rates)
+        if step.method == "euler":
+            expected = diffusion_reaction_growth(h, curvature, reaction)
+        else:
+            expected = lipschitz_growth(step.method, h * (curvature + reaction.lipschitz))
+    certified = theory_of(layer).growth_certified
+    assert expected * (1 - 1e-12) <= certified <= 1 + 1.25 * (expected - 1)
+
+
+@pytest.mark.parametrize("name", ["implicit-plain", "implicit-dissipative"])
+def test_growth_of_implicit_diffusion_by_dense_singular_values(name) -> None:
+    network = random_network(8, **BLOCKS[name])
+    size = (5, 5)
+    layer = read_layers(network, images(size=size))[1]
+    step = layer.module
+    assert isinstance(step, TimeStep)
+    term, h = step.term, step.step_size
+    assert isinstance(term, DiffusionReactionTerm)
+    rates = gains_of(term.reaction_operator, term.reaction_normalization)
+    matrix = term.reaction_operator.coupling().dense_weight().numpy()[:, :, 0, 0]
+    if term.reaction == "plain":
+        explicit = reaction_growth(h, reaction_constants(matrix, rates.numpy()))
+    else:
+        curvature = np.linalg.norm(rates.sqrt().numpy()[:, None] * matrix, 2) ** 2
+        explicit = max(1.0, h * float(curvature) - 1)
+    smallest = smallest_singular_value(term.diffusion_operator, size)
+    assert smallest > 0
+    theory = theory_of(layer)
+    assert theory.growth_certified == pytest.approx(explicit / (1 + h * smallest**2), rel=0.05)
+    assert theory.coupling == term.diffusion_operator.name
+    assert theory.norm is not None
+    assert theory.norm.lower == pytest.approx(
+        dense_norm(term.diffusion_operator, torch.ones(4).double(), size)
+    )
 
 
 def test_constants_of_the_outer_layers_are_attained(full_search) -> None:
