@@ -468,6 +468,7 @@ INSIDE = {"proved": True, "growth_certified": 1.0, "nonexpansive_limit": 2.0}
         ({}, 3.1, "violated", True),
         ({"nonexpansive_limit": None}, 0.9, "measured", False),
         ({"claim": BOUNDED, "proved": True}, 2.9, "proved", False),
+        ({"claim": BOUNDED}, 2.9, "proved", False),  # there is no other claim to prove
         ({"claim": BOUNDED, "proved": True}, 3.1, "violated", True),
         ({}, math.nan, "not-applicable", False),
         ({}, math.inf, "not-applicable", False),
@@ -736,6 +737,13 @@ def test_training_with_the_constraint_is_tried_and_proves(free_run, tmp_path, mo
     monkeypatch.setattr(prescription, "train", lambda *a, **k: pytest.fail("trained again"))
     again = inspect_run(free_run, out=tmp_path, try_prescription="always").remedies[0]
     assert again == first
+    # Of other images, or with another seed, it would be another run.
+    wanted, data = found.config, few_digits()
+    assert prescription._run_folder(tmp_path, wanted, data) == (tmp_path / "constrained", True)
+    other = replace(wanted, training=replace(wanted.training, seed=5))
+    free = (tmp_path / "constrained-2", False)
+    assert prescription._run_folder(tmp_path, other, data) == free
+    assert prescription._run_folder(tmp_path, wanted, replace(data, mean=data.mean + 1)) == free
 
 
 def test_another_folder_of_that_name_is_left_alone(free_run, tmp_path) -> None:
@@ -820,7 +828,8 @@ def test_the_demo_tells_its_story_and_replaces_itself(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "free/thesis.txt", "constrained/thesis.txt"])
-def test_the_demo_refuses_a_folder_of_something_else(tmp_path, name) -> None:
+def test_the_demo_refuses_a_folder_of_something_else(tmp_path, name, monkeypatch) -> None:
+    monkeypatch.setattr(demo, "train", lambda *a, **k: pytest.fail("trained"))
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
     file.write_text("mine")

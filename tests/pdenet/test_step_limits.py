@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from analysis.dynamics import parabolic_limits
 from analysis.grid import Grid
+from pdenet.inspection import growth
 from pdenet.inspection.crosscheck import theory_of
 from pdenet.inspection.growth import pair_ratios
 from pdenet.inspection.hints import full_slope_points, overshoot_directions
@@ -35,6 +36,15 @@ from pdenet.operators.conv import (
 SIZE = (6, 6)
 COUPLINGS = tuple(OPERATORS)
 METHODS = ("euler", "heun", "ssprk33", "rk4")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_search():
+    """Limits that are sharp show at once; the long search can only find more."""
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in {"POWER_ITERATIONS": 8, "ASCENT_STEPS": 10}.items():
+            patch.setattr(growth, key, value)
+        yield
 
 
 def random_operator(coupling: str, padding: str, seed: int, channels: int = 4) -> StencilOperator:
@@ -96,7 +106,7 @@ def judged(
 # Below the limit
 
 
-@settings(max_examples=100)
+@settings(max_examples=80)
 @given(
     st.sampled_from(COUPLINGS),
     st.sampled_from(tuple(BOUNDARY_OF_PADDING)),
@@ -164,8 +174,10 @@ def test_the_certified_limit_is_never_above_the_true_one(coupling, padding) -> N
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-@pytest.mark.parametrize("padding", ["circular", "zeros"])
-@pytest.mark.parametrize("coupling", COUPLINGS)
+@pytest.mark.parametrize(
+    ("coupling", "padding"),
+    [*((coupling, "circular") for coupling in COUPLINGS), ("full", "zeros"), ("lean", "zeros")],
+)
 def test_a_counter_pair_is_found_just_above_the_limit(coupling, padding, activation) -> None:
     """tanh without bias at the origin; ReLU with a bias that activates all units."""
     operator = random_operator(coupling, padding, 7)
@@ -322,6 +334,8 @@ def test_diffusion_reaction_is_sharp_at_its_stacked_limit(diffusion, coupling) -
         torch.manual_seed(11)
         D = make_operator(coupling, 3, 3, bias=False, padding_mode="circular").double()
         W = PointwiseConv2d(3, 3, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        W.weight.mul_(3)  # so that neither part of the stack can stand for the other
     gains = {"linear": torch.ones(3), "nonlinear": torch.tensor([0.2, 1.0, 3.0])}[diffusion]
     gains, rates = gains.double(), torch.tensor([2.0, 0.5, 1.0], dtype=torch.float64)
     inner = nn.Identity() if diffusion == "linear" else affine(gains)
@@ -332,7 +346,8 @@ def test_diffusion_reaction_is_sharp_at_its_stacked_limit(diffusion, coupling) -
     assert 1.015 < above.growth.value <= above.theory.growth_certified
     certified = above.theory.nonexpansive_limit
     assert certified is not None
-    assert certified <= limit
+    larger = 2 / true_curvature([(D, gains), (W, rates)], (12, 12))
+    assert 0.95 * larger <= certified <= limit
     below = judge(layer_of(term, "euler", 0.999 * certified, 3))
     assert below.growth.value <= 1 + 1e-9
     assert below.grade == "proved"
