@@ -87,7 +87,8 @@ def show_layers(output: Output, layers: list[dict[str, Any]]) -> None:
     output.console.print(table)
     output.console.print(
         "limit: certified non-expansive step; growth: measured worst case of one step; certified: "
-        "its bound",
+        "its bound. proved: with a limit, distances never grow; without one, they grow no more "
+        "than certified",
         style="dim",
     )
 

@@ -142,6 +142,10 @@ def stability(
         raise typer.Exit(1)
 
 
+LARGEST_NORM = 1e150
+"""Norms beyond it have no square in double precision."""
+
+
 def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[str, Any], Field]:
     """The keys of the contract for the field that limits the step, and that field."""
     from analysis.methods import tableau
@@ -158,6 +162,9 @@ def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[st
         verdicts = [_verdict(amplification, table, item, step, warnings) for item in fields]
         words = [word for word, _ in verdicts]
         stable = False if False in words else None if None in words else True
+        if stable is False:  # the field that is unstable is the one to name
+            worst = words.index(False)
+            limit, judged = limits[worst], fields[worst]
         growth = max(value for _, value in verdicts)
     radius = circle_contractivity_radius(table)
     norms = [item.norm for item in fields]
@@ -166,16 +173,28 @@ def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[st
         "step_size": step,
         "largest_stable_step": limit.step_size,
         "stable": stable,
-        "limiting_eigenvalue": limit.limiting_eigenvalue,
+        "limiting_eigenvalue": limit.limiting_eigenvalue if judged.attained is None else None,
         "amplification": growth,
         "nonexpansive_limit": _nonexpansive_limit(radius, norms),
         "assumption": judged.assumption
         if judged.normal
-        else f"{limit.assumption} {judged.assumption}",
-        "statement": limit.statement,
+        else f"{limit.assumption}. {judged.assumption}",
+        "statement": limit.statement if judged.attained is None else between(table, limit, judged),
         "warnings": list(dict.fromkeys(warnings)),
     }
     return result, judged
+
+
+def between(table: Any, limit: Any, judged: Field) -> str:
+    """Statement on a field whose norm is known within bounds only: so is its largest step."""
+    from analysis.steps import largest_stable_step
+
+    most = largest_stable_step(table, judged.attained).step_size
+    return (
+        f"every step size 0 < h <= {number(limit.step_size)} of {table.name} is stable by the "
+        f"upper bound of the norm, none above {number(most)} by its lower bound; the largest "
+        "stable step lies between the two (theory §4.11)"
+    )
 
 
 def _verdict(
@@ -272,6 +291,8 @@ def _gradient_field(
 
     grid = layer.grid(size)
     certified = float(certified_norm(layer.coupling, boundary=grid.boundary).upper)
+    if certified > LARGEST_NORM:
+        raise InputError("weights with finite squares", f"a norm of {certified:g}", "rescale them")
     transformed, attained = layer.transformed(grid), None
     if transformed is not None:
         singular = to_numpy(spectra.singular_values(layer.coupling, transformed))

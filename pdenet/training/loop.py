@@ -188,7 +188,7 @@ class _Run:
             return "interrupted", f"interrupted; {where}"
         finally:
             self.folder.close()
-        return "completed", f"trained for {epochs} epochs"
+        return "completed", f"trained for {epochs} epoch{'s' if epochs > 1 else ''}"
 
     def train_epoch(self, progress: ProgressCallback | None) -> None:
         """One pass over the training images, then an evaluation; appends a row of metrics."""
