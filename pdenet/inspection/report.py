@@ -74,6 +74,7 @@ def inspect_run(
         raise unknown_name("way to try a prescription", try_prescription, TRY)
     say = progress or (lambda text: None)
     run = load_run(source)
+    _check_finite(run)
     folder = _folder(run, out)
     if folder.exists() and not folder.is_dir():
         raise InputError("a folder for the report", f"the file {folder}", "choose another --out")
@@ -82,6 +83,17 @@ def inspect_run(
     height, width = probe.images.shape[-2:]
     with enough_threads(run.network.multiply_adds(height, width) * PROBES):
         return _inspect(run, probe, folder, try_prescription, tried, say)
+
+
+def _check_finite(run: LoadedRun) -> None:
+    """Refuse a diverged network: no theorem speaks of it."""
+    for name, value in run.network.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise InputError(
+                f"finite weights in {run.path}",
+                f"nan or inf in {name}",
+                "use a checkpoint before the divergence, or train with a lower learning rate",
+            )
 
 
 def _inspect(

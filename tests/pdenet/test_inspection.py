@@ -696,6 +696,20 @@ def test_wrong_data_are_refused(free_run, tmp_path, monkeypatch) -> None:
         assert load_probe(loaded, None, None).labels is None
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    "name", ["classifier.weight", "classifier.bias", "opening.normalization.running_mean"]
+)
+def test_diverged_weights_are_refused(free_run, tmp_path, name, value) -> None:
+    """An infinite shift before a ReLU would pass for a dead channel, and be proved."""
+    loaded = load_run(free_run)
+    loaded.network.state_dict()[name].view(-1)[0] = value
+    file = tmp_path / "model.safetensors"
+    save_model(file, loaded.network, loaded.config, loaded.images)
+    assert name in refused("inspect", file)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
 def test_images_too_small_for_the_network_are_refused(constrained_run) -> None:
     assert "2 x 2 pixels" in refused("inspect", constrained_run, "--size", "1x1")
 
