@@ -42,12 +42,9 @@ def parse_rational(text: str, what: str) -> Fraction:
     (Fraction(1, 20), Fraction(2, 13))
     """
     # The pattern bounds the digits: Fraction("1e999999999") would fill the memory.
-    pattern = r"[+-]?(\d{1,40}/\d{1,40}|(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,2})?)"
+    pattern = r"[+-]?(\d{1,40}/(?!0+$)\d{1,40}|(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,2})?)"
     if re.fullmatch(pattern, text.strip(), flags=re.ASCII):
-        try:
-            return Fraction(text.strip())
-        except ZeroDivisionError:
-            pass
+        return Fraction(text.strip())
     raise InputError(
         f"a number for {what}", f"'{text}'", "write a decimal or a quotient such as 0.05 or 1/20"
     )
