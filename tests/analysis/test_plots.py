@@ -133,7 +133,9 @@ def test_empty_and_broken_spectra_are_said_in_words(clouds: dict[str, Any], text
 @pytest.mark.parametrize("method", ["midpoint", "rkc1:stages=5,damping=0", "backward-euler"])
 def test_regions_of_every_shape_can_hold_spectra(method: str) -> None:
     for cloud in ([-0.3, -40.0], [-1 + 1j, 2.0]):
-        render(plot_spectra_over_region(method, {"a": cloud}, one_panel()))
+        ax = plot_spectra_over_region(method, {"a": cloud}, one_panel())
+        render(ax)
+        assert method in ax.get_title(loc="left")
 
 
 def test_an_unknown_method_is_refused() -> None:
