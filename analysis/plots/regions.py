@@ -30,10 +30,16 @@ from analysis.steps import TOLERANCE_FACTOR
 
 Complex = NDArray[np.complex128]
 _BEYOND = GRADE_COLOURS["violated"]
+_ROOM = 2.0  # widths of the region on each side of it: further out it would be a dot
 
 
 def plot_stability_region(
-    function: StabilityFunction, ax: Axes, *, title: str = "", points: np.ndarray | None = None
+    function: StabilityFunction,
+    ax: Axes,
+    *,
+    title: str = "",
+    points: np.ndarray | None = None,
+    around: np.ndarray | None = None,
 ) -> Axes:
     """The region ``|R(z)| <= 1`` of a time stepper in the plane of ``z = h lambda``.
 
@@ -42,9 +48,16 @@ def plot_stability_region(
         ax: the axes.
         title: written above them.
         points: values ``h lambda`` marked in the plane, complex, shape ``(n,)``.
+        around: further complex values that the window holds, not marked, shape ``(m,)``; as far as
+            the region stays readable.
     """
     cloud = _Cloud.of(function, points if points is not None else [])
     left, right, top = _region_window(function, cloud.values)
+    if around is not None and around.size:
+        room = _ROOM * max(right - left, 2 * top)
+        left = min(left, max(1.1 * around.real.min(), left - room))
+        right = max(right, min(1.1 * around.real.max(), right + room))
+        top = max(top, min(1.1 * np.abs(around.imag).max(), top + room))
     ax.set_xlim(left, right)
     ax.set_ylim(-top, top)
     _shade_plane(function, ax)
