@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, is_torch_array
 from array_api_compat import device as _device
+from scipy.linalg import get_lapack_funcs, lapack
+
+_LAPACK_FROM = 12
+"""Size from which LAPACK called a matrix at a time is faster than ``numpy.linalg.eigvalsh``."""
 
 Array = Any
 """An array of any namespace (NumPy, PyTorch, ...); shapes stand in the docstrings."""
@@ -24,6 +28,11 @@ def namespace(*arrays: Array) -> Any:
 def device(array: Array) -> Any:
     """Device of an array, also where its library gives it no such attribute (NumPy 1)."""
     return _device(array)
+
+
+def accelerated(array: Array) -> bool:
+    """Whether an array is on a device other than the CPU."""
+    return is_torch_array(array) and array.device.type != "cpu"
 
 
 def like(values: Array, reference: Array, *, complex_: bool = False) -> Array:
@@ -72,24 +81,84 @@ def to_numpy(array: Array) -> np.ndarray:
     return np.asarray(array)
 
 
+def retain_freed_memory() -> None:
+    """Ask the C library to keep freed memory of a few MiB for the next arrays.
+
+    glibc returns what is freed above a threshold to the system, and the faults of fresh pages then
+    cost several times the arithmetic on them. The threshold follows the largest block freed so far:
+    one that is never touched costs nothing. No effect elsewhere.
+    """
+    np.empty(2**21)
+
+
+def complex_from(real: Array, imaginary: Array) -> Array:
+    """The complex array with these parts."""
+    if is_torch_array(real):
+        return namespace(real).complex(real, imaginary)
+    values = np.empty(real.shape, dtype=np.result_type(real.dtype, np.complex64))
+    values.real, values.imag = real, imaginary
+    return values
+
+
+def as_complex(pairs: Array) -> Array:
+    """Real and imaginary parts on a last axis of two as complex numbers, without a copy."""
+    if is_torch_array(pairs):
+        return namespace(pairs).view_as_complex(pairs)
+    return pairs.view(np.complex64 if pairs.dtype == np.float32 else np.complex128)[..., 0]
+
+
 def cholesky_ok(matrices: Array) -> Array:
     """Mask of the Hermitian matrices whose Cholesky factorisation succeeds, shape ``(F,)``.
 
-    A factorisation that succeeds in floating point proves ``lambda_min >= -(c + 2) u trace`` up to
-    higher order (Rump, BIT 2006); callers keep that slack.
+    Reads the lower triangles of ``(F, k, k)``, and may overwrite the matrices. A factorisation that
+    succeeds in floating point proves ``lambda_min >= -(k + 2) u trace`` up to higher order (Rump,
+    BIT 2006); callers keep that slack.
     """
     if is_torch_array(matrices):
         xp = namespace(matrices)
         return xp.linalg.cholesky_ex(matrices).info == 0
-    return np.array([_factorises(matrix) for matrix in matrices], dtype=bool)
+    if matrices.shape[-1] == 1:
+        return np.asarray(matrices[:, 0, 0].real > 0)
+    # numpy.linalg.cholesky raises at the first failure; LAPACK says which one failed and stops
+    # there. The transpose of a C-ordered matrix is in LAPACK's order, and its upper triangle is
+    # the conjugate of the lower one.
+    (factorise,) = get_lapack_funcs(("potrf",), (matrices,))
+    return np.array([factorise(m.T, 0, 0, 1)[1] == 0 for m in matrices], dtype=bool)
 
 
-def _factorises(matrix: np.ndarray) -> bool:
-    try:
-        np.linalg.cholesky(matrix)
-    except np.linalg.LinAlgError:
-        return False
-    return True
+def eigvalsh(matrices: Array) -> Array:
+    """Eigenvalues of Hermitian matrices ``(F, k, k)``, ascending, shape ``(F, k)``.
+
+    Reads the lower triangles, and may overwrite the matrices. NumPy computes single precision in
+    double and zeroes a triangle for nobody; LAPACK's reduction to tridiagonal form and its QL
+    iteration without square roots take a seventh less.
+    """
+    if is_torch_array(matrices):
+        return namespace(matrices).linalg.eigvalsh(matrices)
+    size = matrices.shape[-1]
+    if size < _LAPACK_FROM or not np.iscomplexobj(matrices):
+        return np.linalg.eigvalsh(matrices)
+    reduce, room = get_lapack_funcs(("hetrd", "hetrd_lwork"), (matrices,))
+    work = int(room(size, lower=0)[0].real)
+    solve = lapack.ssterf if matrices.dtype == np.complex64 else lapack.dsterf
+    values = np.empty(matrices.shape[:-1], dtype=matrices.real.dtype)
+    for row, matrix in zip(values, matrices, strict=True):
+        _, diagonal, beside, _, _ = reduce(matrix.T, 0, work, 1)
+        row[:], failed = solve(diagonal, beside, 1, 1)
+        if failed:
+            raise np.linalg.LinAlgError("eigenvalues did not converge")
+    return values
+
+
+def take_rows(array: Array, index: np.ndarray) -> Array:
+    """Rows of an array of any namespace by a NumPy index."""
+    xp = namespace(array)
+    return xp.take(array, xp.asarray(index, device=device(array)), axis=0)
+
+
+def records_gradient(array: Array) -> bool:
+    """Whether automatic differentiation follows what is done with an array."""
+    return is_torch_array(array) and array.requires_grad
 
 
 def eigvals(matrices: Array) -> Array:

@@ -12,14 +12,26 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from analysis.backend import Array, detach, like, namespace, to_double, to_numpy
+from analysis.backend import (
+    Array,
+    accelerated,
+    complex_from,
+    detach,
+    like,
+    namespace,
+    records_gradient,
+    to_double,
+    to_numpy,
+)
 from analysis.errors import InputError
+from analysis.gram import Gram, SymbolGram, phases, rounding_bound
 from analysis.grid import Grid, offsets
 from analysis.stencils import shift_matrix, star_mask
 from analysis.symbols import Symbol, alias
@@ -37,6 +49,7 @@ class Coupling(ABC):
 
     Attributes:
         stride: step of the output pixels, the same on every axis.
+        dilation: distance of neighbouring taps in pixels, the same on every axis.
         five_point: stencils without corners (five of the nine points of a 3x3 stencil).
 
     Raises:
@@ -47,6 +60,7 @@ class Coupling(ABC):
     name: ClassVar[str]
     _channel_axes: ClassVar[int]
     stride: int = field(default=1, kw_only=True)
+    dilation: int = field(default=1, kw_only=True)
     five_point: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -62,13 +76,14 @@ class Coupling(ABC):
             "pad the stencil",
         )
         require(1 <= self.dimension <= 3, "1 to 3 spatial axes", sizes, "check the shape")
-        stride = self.stride
-        require(
-            isinstance(stride, int | np.integer) and stride >= 1,
-            "a whole stride of at least 1",
-            stride,
-            "pass 1 or 2",
-        )
+        for name in ("stride", "dilation"):
+            number = getattr(self, name)
+            require(
+                isinstance(number, int | np.integer) and bool(number >= 1),
+                f"a whole {name} of at least 1",
+                number,
+                "pass 1 or 2",
+            )
         if self.five_point:
             corners = to_numpy(self._stencils())[..., ~star_mask(sizes)]
             require(
@@ -81,6 +96,10 @@ class Coupling(ABC):
     def _arrays(self) -> dict[str, Array]:
         """The fields that hold weights."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.type == "Array"}
+
+    def records_gradient(self) -> bool:
+        """Whether automatic differentiation follows a weight."""
+        return any(records_gradient(array) for array in self._arrays().values())
 
     @abstractmethod
     def _check_shapes(self) -> None:
@@ -110,12 +129,35 @@ class Coupling(ABC):
         """The stencils of all blocks, shape ``(c_out, c_in, *kernel_shape)``."""
 
     @abstractmethod
-    def _symbol_unstrided(self, phases: Array) -> Symbol:
-        """Symbol from ``phases[f, t] = exp(i w_f . p_t)``, shape ``(F, taps)``."""
+    def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
+        """Symbol from ``phases[f, t] = exp(i w_f . p_t)`` or derivatives of them, ``(F, taps)``.
+
+        ``constant`` says whether a part that does not depend on the frequency counts.
+        """
+
+    @abstractmethod
+    def gram(self) -> Gram:
+        """``K^(w)^* K^(w)`` or ``K^(w) K^(w)^*``, whichever is smaller, in tightest structure."""
+
+    @abstractmethod
+    def tap_norms(self) -> float:
+        """``sum_p ||K_p||_F`` over the matrices of the taps, a bound of the norm."""
 
     @abstractmethod
     def scale_rows(self, scale: Array) -> Coupling:
         """``diag(scale) K`` in the tightest structure that holds it; ``scale`` is ``(c_out,)``."""
+
+    def group_bases(self, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """Orthonormal columns of the outputs and inputs that a block of the symbol acts between.
+
+        Shapes ``(c_out, rows)`` and ``(c_in, columns)``, of the block without the columns that a
+        stride adds.
+        """
+        return np.eye(self.channels_out), np.eye(self.channels_in)
+
+    def oscillation(self) -> float:
+        """A bound of ``sup_w ||K^(w) - M||`` for some constant ``M``; infinite if none is cheap."""
+        return math.inf
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
@@ -130,7 +172,12 @@ class Coupling(ABC):
     @property
     def radius(self) -> tuple[int, ...]:
         """Reach of the stencil on every axis, the degree of the symbol in each frequency."""
-        return tuple(k // 2 for k in self.kernel_shape)
+        return tuple(self.dilation * (k // 2) for k in self.kernel_shape)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Offsets of the taps in pixels, row-major, shape ``(taps, dimension)``."""
+        return self.dilation * offsets(self.kernel_shape)
 
     @property
     def taps(self) -> int:
@@ -156,22 +203,53 @@ class Coupling(ABC):
                 strided operator folds ``w + 2 pi j / stride`` onto ``w``.
         """
         frequencies = np.asarray(frequencies, dtype=float)
-        taps = offsets(self.kernel_shape)
         require(
-            frequencies.ndim == 2 and frequencies.shape[1] == taps.shape[1],
-            f"frequencies of shape (F, {taps.shape[1]})",
+            frequencies.ndim == 2 and frequencies.shape[1] == self.dimension,
+            f"frequencies of shape (F, {self.dimension})",
             frequencies.shape,
             "pass one row a frequency",
         )
+        taps = self.offsets
+        return self._fold([phases(w, taps) for w in self.folded(frequencies)], constant=True)
+
+    def derivatives_at(self, frequency: np.ndarray, orders: Sequence[tuple[int, ...]]) -> Array:
+        """Derivatives of the symbol at one frequency, shape ``(orders, g, rows, columns)``.
+
+        Args:
+            frequency: shape ``(dimension,)``, radians a pixel.
+            orders: how often to differentiate by every component, positive for one at least.
+        """
+        taps = self.offsets
+        factors = np.prod((1j * taps) ** np.array(orders)[:, None, :], axis=-1)
+        turned = [phases(w, taps) * factors for w in self.folded(frequency[None, :])]
+        return self._fold(turned, constant=False).blocks()
+
+    def _fold(self, turned: list[np.ndarray], *, constant: bool) -> Symbol:
+        """Symbol from the phases of the frequencies that the stride folds onto each other."""
+        stencils = self._stencils()
+        symbols = [
+            self._symbol_unstrided(like(values, stencils, complex_=True), constant=constant)
+            for values in turned
+        ]
+        return symbols[0] if len(symbols) == 1 else alias(symbols, len(symbols) ** -0.5)
+
+    def folded(self, frequencies: np.ndarray) -> list[np.ndarray]:
+        """The ``stride^d`` sets of frequencies that the stride folds onto those given."""
         shifts = itertools.product(range(self.stride), repeat=self.dimension)
-        symbols = []
-        for shift in shifts:
-            aliased = frequencies + 2 * np.pi * np.array(shift) / self.stride
-            phases = like(np.exp(1j * aliased @ taps.T), self._stencils(), complex_=True)
-            symbols.append(self._symbol_unstrided(phases))
-        if self.stride == 1:
-            return symbols[0]
-        return alias(symbols, self.stride ** (-self.dimension / 2))
+        return [frequencies + 2 * np.pi * np.array(shift) / self.stride for shift in shifts]
+
+    @property
+    def by_columns(self) -> bool:
+        """Whether the symbol has more rows than columns, the columns of a stride counted."""
+        return self.channels_out > self.channels_in * self.stride**self.dimension
+
+    def symbol_gram(self, groups: int = 1) -> SymbolGram:
+        """Gram matrices by products of symbols that have so many diagonal blocks."""
+        columns = self.channels_in * self.stride**self.dimension
+        size = min(self.channels_out, columns) // groups
+        terms = max(self.channels_out, columns) + self.taps
+        bound = rounding_bound(terms, self.tap_norms())
+        return SymbolGram(groups, size, bound, lambda w: self.symbol_at(w).blocks())
 
     def symbol(self, grid: Grid) -> Symbol:
         """Symbol at the frequencies of a grid, in row-major order.
@@ -186,8 +264,25 @@ class Coupling(ABC):
         """
         return self.symbol_at(self.grid_frequencies(grid))
 
-    def grid_frequencies(self, grid: Grid, *, half: bool = False) -> np.ndarray:
-        """Frequencies of the symbol on a grid, ``(F, dimension)``; ``half`` drops conjugates."""
+    def grid_frequencies(self, grid: Grid) -> np.ndarray:
+        """Frequencies of the symbol on a grid in row-major order, ``(F, dimension)``."""
+        return self.output_grid(grid).frequencies() / self.stride
+
+    def half_frequencies(self, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+        """Frequencies without their mirror images, and how often each counts (``Grid``)."""
+        frequencies, multiplicity = self.output_grid(grid).half_frequencies()
+        return frequencies / self.stride, multiplicity
+
+    def axis_frequencies(self, grid: Grid) -> list[np.ndarray]:
+        """Frequencies of every axis, the first of a periodic grid without its second half."""
+        coarse = self.output_grid(grid)
+        axes = [coarse.axis_frequencies(axis) / self.stride for axis in range(grid.dimension)]
+        if grid.boundary == "periodic":
+            axes[0] = axes[0][: len(axes[0]) // 2 + 1]
+        return axes
+
+    def output_grid(self, grid: Grid) -> Grid:
+        """The grid of the output pixels, whose transform diagonalises the operator."""
         self._check_dimension(grid)
         if grid.boundary in ("reflect", "replicate"):
             require(
@@ -209,9 +304,7 @@ class Coupling(ABC):
         require(
             divisible, f"a grid that stride {self.stride} divides", grid.shape, "change the size"
         )
-        coarse = Grid(tuple(n // self.stride for n in grid.shape), boundary=grid.boundary)
-        frequencies = coarse.half_frequencies()[0] if half else coarse.frequencies()
-        return frequencies / self.stride
+        return Grid(tuple(n // self.stride for n in grid.shape), boundary=grid.boundary)
 
     def _check_dimension(self, grid: Grid) -> None:
         axes = self.dimension
@@ -253,7 +346,7 @@ class Coupling(ABC):
         self._check_dimension(grid)
         pixels = np.arange(grid.size).reshape(grid.shape)
         kept = pixels[tuple(slice(None, None, self.stride) for _ in grid.shape)].ravel()
-        return [shift_matrix(tuple(offset), grid)[kept] for offset in offsets(self.kernel_shape)]
+        return [shift_matrix(tuple(offset), grid)[kept] for offset in self.offsets]
 
     def to_dense(self, grid: Grid) -> np.ndarray:
         """The operator as a dense NumPy matrix, ``(c_out * pixels_out, c_in * pixels)``."""
@@ -262,6 +355,16 @@ class Coupling(ABC):
     def double(self) -> Self:
         """The coupling with detached float64 weights, as certificates need them."""
         return replace(self, **{name: to_double(a) for name, a in self._arrays().items()})
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether the weights are on a device other than the CPU."""
+        return accelerated(self._stencils())
+
+    def numpy(self) -> Self:
+        """The coupling with detached NumPy weights of the same precision."""
+        arrays: dict[str, Array] = {name: to_numpy(a) for name, a in self._arrays().items()}
+        return replace(self, **arrays)
 
     def largest_weight(self) -> float:
         """Largest modulus of a weight.
@@ -295,6 +398,19 @@ def check_scale(scale: Array, channels: int) -> None:
     require(shape == (channels,), f"a scale of shape ({channels},)", shape, "one number a channel")
 
 
+def frobenius_norms(array: Array, channel_axes: int) -> float:
+    """Sum over the taps of the Euclidean norms over the leading channel axes."""
+    xp = namespace(array)
+    flat = xp.reshape(detach(array), (math.prod(array.shape[:channel_axes]), -1))
+    return float(to_numpy(xp.sum(xp.linalg.vector_norm(like(flat, flat), axis=0))))
+
+
+def taps_first(stencils: Array, channel_axes: int) -> Array:
+    """Stencils as matrices of taps, shape ``(taps, ...)``."""
+    flat = flatten_taps(stencils, channel_axes)
+    return namespace(flat).permute_dims(flat, (channel_axes, *range(channel_axes)))
+
+
 def flatten_taps(stencils: Array, channel_axes: int) -> Array:
     """Stencils as rows of taps, shape ``(..., taps)``."""
     return namespace(stencils).reshape(stencils, (*stencils.shape[:channel_axes], -1))
@@ -303,9 +419,14 @@ def flatten_taps(stencils: Array, channel_axes: int) -> Array:
 def transform(stencils: Array, phases: Array) -> Array:
     """Symbols of stencils ``(..., taps)`` at the phases ``(F, taps)``, shape ``(F, ...)``."""
     xp = namespace(stencils)
-    flat = xp.reshape(stencils, (-1, stencils.shape[-1]))
-    values = phases @ xp.matrix_transpose(xp.astype(flat, phases.dtype))
-    return xp.reshape(values, (phases.shape[0], *stencils.shape[:-1]))
+    flat = xp.matrix_transpose(xp.reshape(stencils, (-1, stencils.shape[-1])))
+    shape = (phases.shape[0], *stencils.shape[:-1])
+    if xp.isdtype(stencils.dtype, "complex floating"):
+        return xp.reshape(phases @ flat, shape)
+    # Two real products are half of the work of a complex one.
+    real, imaginary = xp.real(phases), xp.imag(phases)
+    flat = xp.astype(flat, real.dtype, copy=False)
+    return xp.reshape(complex_from(real @ flat, imaginary @ flat), shape)
 
 
 def column(scale: Array, reference: Array) -> Array:

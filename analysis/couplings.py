@@ -6,21 +6,25 @@ structure; the common part is in ``analysis.coupling``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from analysis.backend import Array, device, like, namespace, to_numpy
+from analysis.backend import Array, detach, device, like, namespace, to_numpy
 from analysis.coupling import (
     Coupling,
     check_axes,
     check_scale,
     column,
     flatten_taps,
+    frobenius_norms,
     require,
+    taps_first,
     transform,
 )
+from analysis.gram import Gram, block_gram, lean_gram, phases
 from analysis.symbols import BlockSymbol, LeanSymbol, ScalarSymbol, Symbol
 
 
@@ -61,8 +65,17 @@ class Full(Coupling):
         """The weights themselves."""
         return self.weight
 
-    def _symbol_unstrided(self, phases: Array) -> Symbol:
+    def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
         return BlockSymbol(transform(flatten_taps(self.weight, 2), phases)[:, None, :, :])
+
+    def gram(self) -> Gram:
+        """The Gram polynomial of one block."""
+        taps = taps_first(self.weight, 2)[:, None, :, :]
+        return block_gram(self.offsets, taps, self.stride, self.tap_norms(), self.symbol_gram())
+
+    def tap_norms(self) -> float:
+        """``sum_p ||K_p||_F``."""
+        return frobenius_norms(self.weight, 2)
 
     def scale_rows(self, scale: Array) -> Full:
         """``diag(scale) K``."""
@@ -106,8 +119,21 @@ class Depthwise(Coupling):
         """Stencils on the diagonal, zeros off it."""
         return _on_diagonal(self.stencils, self.channels_out, self.channels_in)
 
-    def _symbol_unstrided(self, phases: Array) -> Symbol:
+    def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
         return ScalarSymbol(transform(flatten_taps(self.stencils, 1), phases))
+
+    def group_bases(self, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """The channel itself."""
+        unit = np.eye(self.channels_out)[:, [group]]
+        return unit, unit
+
+    def gram(self) -> Gram:
+        """Squares of moduli, one block a channel."""
+        return self.symbol_gram(self.channels_out)
+
+    def tap_norms(self) -> float:
+        """``sum_p ||K_p||_F``."""
+        return frobenius_norms(self.stencils, 1)
 
     def scale_rows(self, scale: Array) -> Depthwise:
         """``diag(scale) K``."""
@@ -168,8 +194,19 @@ class Pointwise(Coupling):
         shape = (*self.matrix.shape, *(1,) * self.spatial_axes)
         return namespace(self.matrix).reshape(self.matrix, shape)
 
-    def _symbol_unstrided(self, phases: Array) -> Symbol:
-        return LeanSymbol(self.matrix, phases[:, :0])
+    def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
+        return LeanSymbol(self.matrix if constant else 0 * self.matrix, phases[:, :0])
+
+    def gram(self) -> Gram:
+        """One product for all frequencies."""
+        if self.by_columns and self.stride > 1:
+            return self.symbol_gram()
+        none = self.matrix[:0, :0]
+        return lean_gram(self.matrix, lambda w: (none, none), self.by_columns, self.tap_norms(), 0)
+
+    def tap_norms(self) -> float:
+        """``||K||_F``."""
+        return frobenius_norms(self.matrix[..., None], 2)
 
     def scale_rows(self, scale: Array) -> Pointwise:
         """``diag(scale) K``."""
@@ -236,8 +273,38 @@ class Lean(Coupling):
         diagonal = _on_diagonal(stencils, self.channels_out, self.channels_in)
         return diagonal + matrix * like(centre, stencils)
 
-    def _symbol_unstrided(self, phases: Array) -> Symbol:
-        return LeanSymbol(self.matrix, transform(flatten_taps(self.stencils, 1), phases))
+    def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
+        matrix = self.matrix if constant else 0 * self.matrix
+        return LeanSymbol(matrix, transform(flatten_taps(self.stencils, 1), phases))
+
+    def gram(self) -> Gram:
+        """One product for all frequencies, and diagonals."""
+        if self.by_columns and self.stride > 1:
+            return self.symbol_gram()
+        size = int(self.stencils.shape[0])
+        diagonals, norms = self._folded_diagonals, self.tap_norms()
+        return lean_gram(self.matrix, diagonals, self.by_columns, norms, size)
+
+    def oscillation(self) -> float:
+        """``max_i sup_w |d_i(w)|`` from a uniform grid of frequencies (theory §1), 4 % high."""
+        return modulus_bound(detach(self.stencils))
+
+    def _folded_diagonals(self, frequencies: np.ndarray) -> tuple[Array, Array]:
+        """Means of ``d`` and ``|d|^2`` over the frequencies that the stride folds, ``(F, m)``."""
+        taps, xp = flatten_taps(self.stencils, 1), namespace(self.stencils)
+        mean, squares = 0.0, 0.0
+        for aliased in self.folded(frequencies):
+            turned = like(phases(aliased, self.offsets), taps, complex_=True)
+            diagonal = transform(taps, turned)
+            mean = mean + (diagonal if self.by_columns else xp.conj(diagonal))
+            squares = squares + xp.real(diagonal) ** 2 + xp.imag(diagonal) ** 2
+        share = self.stride**-self.dimension
+        return mean * share, squares * share
+
+    def tap_norms(self) -> float:
+        """``sum_p ||K_p||_F``."""
+        centres = frobenius_norms(self.matrix[..., None], 2)
+        return centres + frobenius_norms(self.stencils, 1)
 
     def scale_rows(self, scale: Array) -> Lean:
         """``diag(scale) K``."""
@@ -305,18 +372,57 @@ class Circulant(Coupling):
         rows = xp.asarray(index.ravel(), device=device(self.stencils))
         return xp.reshape(xp.take(self.stencils, rows, axis=0), (*index.shape, *self.kernel_shape))
 
-    def _symbol_unstrided(self, phases: Array) -> Symbol:
+    def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
         if self.channels_out != self.channels_in:
-            return Full(self.dense_weight())._symbol_unstrided(phases)
+            return Full(self.dense_weight())._symbol_unstrided(phases, constant=constant)
         # Circulant blocks: the unitary DFT over the channels diagonalises, with the unnormalised
-        # DFT of the first column as eigenvalues.
-        values = transform(flatten_taps(self.stencils, 1), phases)
-        return ScalarSymbol(namespace(values).fft.fft(values, axis=-1))
+        # DFT of the first column as eigenvalues. Taps are fewer than frequencies: they go first.
+        taps = flatten_taps(self.stencils, 1)
+        modes = namespace(taps).fft.fft(like(taps, phases, complex_=True), axis=0)
+        return ScalarSymbol(transform(modes, phases))
+
+    def group_bases(self, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """The Fourier mode of the channels, an eigenvector of every circulant."""
+        if self.channels_out != self.channels_in:
+            return super().group_bases(group)
+        size = self.channels_out
+        mode = np.exp(2j * np.pi * group * np.arange(size) / size) / math.sqrt(size)
+        return mode[:, None], mode[:, None]
+
+    def gram(self) -> Gram:
+        """Squares of moduli, one block a Fourier mode of the channels, or one block for all."""
+        if self.channels_out == self.channels_in:
+            return self.symbol_gram(self.channels_out)
+        return self._as_full(self.dense_weight()).gram()
+
+    def tap_norms(self) -> float:
+        """``sum_p ||K_p||_F``; every stencil stands in as many blocks as the smaller side has."""
+        blocks = min(self.channels_out, self.channels_in)
+        return math.sqrt(blocks) * frobenius_norms(self.stencils, 1)
+
+    def _as_full(self, weight: Array) -> Full:
+        options = {name: getattr(self, name) for name in ("stride", "dilation", "five_point")}
+        return Full(weight, **options)
 
     def scale_rows(self, scale: Array) -> Full:
         """``diag(scale) K``, which is circulant no more."""
         weight = self.dense_weight()
-        return Full(weight * column(scale, weight), stride=self.stride, five_point=self.five_point)
+        return self._as_full(weight * column(scale, weight))
+
+
+def modulus_bound(stencils: Array) -> float:
+    """Bound of ``|sum_p k_c,p exp(i p.w)|`` over all frequencies and channels.
+
+    ``max_grid / prod_a cos(pi r_a / N_a)`` on a uniform grid of ``N_a = 16 r_a`` points an axis
+    (theory §1), plus an allowance for rounding.
+    """
+    reach = [k // 2 for k in stencils.shape[1:]]
+    axes = [np.pi / (8 * r) * np.arange(16 * r) if r else np.zeros(1) for r in reach]
+    mesh = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(reach))
+    half = mesh[mesh[:, 0] <= np.pi]  # |k(-w)| = |k(w)|
+    values = Depthwise(stencils).symbol_at(half).norms()
+    largest = float(namespace(values).max(values))
+    return largest / math.cos(math.pi / 16) ** sum(r > 0 for r in reach) * (1 + 1e-12)
 
 
 def circulant_index(channels_out: int, channels_in: int) -> np.ndarray:
@@ -386,8 +492,24 @@ class Grouped(Coupling):
         dense = blocks[:, :, None, ...] * mask
         return xp.reshape(dense, (self.channels_out, self.channels_in, *self.kernel_shape))
 
-    def _symbol_unstrided(self, phases: Array) -> Symbol:
+    def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
         return BlockSymbol(transform(flatten_taps(self._split(), 3), phases))
+
+    def group_bases(self, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """The channels of the group."""
+        rows, columns = self.channels_out // self.groups, self.channels_in // self.groups
+        outputs, inputs = np.eye(self.channels_out), np.eye(self.channels_in)
+        own = slice(group * rows, (group + 1) * rows), slice(group * columns, (group + 1) * columns)
+        return outputs[:, own[0]], inputs[:, own[1]]
+
+    def gram(self) -> Gram:
+        """The Gram polynomials of all groups."""
+        taps, direct = taps_first(self._split(), 3), self.symbol_gram(self.groups)
+        return block_gram(self.offsets, taps, self.stride, self.tap_norms(), direct)
+
+    def tap_norms(self) -> float:
+        """``sum_p ||K_p||_F``."""
+        return frobenius_norms(self.weight, 2)
 
     def scale_rows(self, scale: Array) -> Grouped:
         """``diag(scale) K``."""

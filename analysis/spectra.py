@@ -12,20 +12,31 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-from analysis.backend import Array, device, namespace, to_numpy
-from analysis.certificates import (
-    certified_norm,
-    norms_from_below,
-    proven_below,
-    rounding_allowance,
-    scaled_double,
+from analysis.backend import (
+    Array,
+    device,
+    eigvalsh,
+    namespace,
+    retain_freed_memory,
+    take_rows,
+    to_numpy,
 )
+from analysis.certificates import certificate_statement, rounding_allowance, scaled_double
 from analysis.coupling import Coupling
 from analysis.couplings import Full
-from analysis.errors import InputError
+from analysis.errors import InputError, unknown_name
 from analysis.grid import Grid
+from analysis.grid_search import largest_on_grid
+from analysis.search import chunk_size, chunks, finish, search_supremum
+from analysis.stencils import extension_norm
 
-_POWER_ITERATIONS = 8
+ACCURACIES = ("values", "norm")
+"""What ``singular_values`` may be asked for."""
+
+_LEAST_OF_GRAM = {64: 1e-3, 32: 3e-2}
+"""Share of the norm from which a Gram matrix gives a value, by the bits of the precision."""
+_COMPLEX_NUMBERS = 2**18
+_WIDTH, _WIDTH_BESIDE_EXACT = 1e-3, 1e-2
 _LANCZOS_TOLERANCE = 1e-5
 
 
@@ -49,32 +60,120 @@ class NormInterval:
         return self.upper - self.lower <= 1e-9 * self.upper
 
 
-def singular_values(coupling: Coupling, grid: Grid) -> Array:
+@dataclass(frozen=True, eq=False)
+class SymbolValues:
+    """Singular values of a symbol, frequency by frequency.
+
+    Attributes:
+        frequencies: without mirror images, radians a pixel, NumPy, shape ``(F, d)``.
+        multiplicity: how many frequencies of the grid each stands for, NumPy, shape ``(F,)``.
+        values: in the namespace of the weights, shape ``(F, c)`` with
+            ``c = min(c_out, c_in stride^d)``, units of the weights.
+    """
+
+    frequencies: np.ndarray
+    multiplicity: np.ndarray
+    values: Array
+
+    def sorted(self) -> Array:
+        """All singular values of the operator, descending, shape ``(pixels_out c,)``."""
+        xp = namespace(self.values)
+        if len(self.values) == 1:
+            return xp.repeat(xp.flip(xp.sort(self.values[0])), int(self.multiplicity[0]))
+        pairs, once = (
+            xp.sort(xp.reshape(take_rows(self.values, np.flatnonzero(rows)), (-1,)), stable=False)
+            for rows in (self.multiplicity == 2, self.multiplicity == 1)
+        )
+        # Two sorted runs, which a stable sort merges.
+        return xp.flip(xp.sort(xp.concat([xp.repeat(pairs, 2), once])))
+
+
+def singular_values(coupling: Coupling, grid: Grid, *, accuracy: str = "values") -> Array:
     """All singular values at an image size, descending, in the namespace of the weights.
 
-    Args:
-        coupling: the operator.
-        grid: periodic, or replicate for axis-even stencils and stride 1.
-
-    Returns:
-        Shape ``(pixels_out * c,)`` with ``c = min(c_out, c_in stride^d)``, units of the weights.
-
-    Raises:
-        InputError: for boundaries whose singular values no transform gives.
+    Arguments, errors and routes as ``symbol_values``; shape ``(pixels_out * c,)`` with
+    ``c = min(c_out, c_in stride^d)``, units of the weights.
 
     >>> from analysis.couplings import Depthwise
     >>> singular_values(Depthwise(np.array([[1.0, -2.0, 1.0]])), Grid((4,))).round(12) + 0.0
     array([4., 2., 2., 0.])
     """
+    return symbol_values(coupling, grid, accuracy=accuracy).sorted()
+
+
+def symbol_values(coupling: Coupling, grid: Grid, *, accuracy: str = "values") -> SymbolValues:
+    """All singular values at an image size, frequency by frequency.
+
+    Depthwise and square circulant operators: moduli of their scalars; pointwise: one decomposition
+    for all frequencies; the others: eigenvalues of Gram matrices (``analysis.gram``), half of the
+    work of singular values, at the half of the frequencies that real weights need. Memory beside
+    the result does not grow with the image.
+
+    Args:
+        coupling: the operator.
+        grid: periodic, or replicate for axis-even stencils and stride 1.
+        accuracy: ``values``: every value to about ``1e-12 ||K||`` (``1e-5 ||K||`` for weights in
+            single precision); frequencies with values below ``1e-3 ||K||`` (``3e-2``), where a Gram
+            matrix loses digits, are decomposed again. ``norm``: values above that bound alone have
+            this accuracy; smaller ones are off by up to the root of the rounding, ``1e-7 ||K||``
+            (``2e-3``). Weights that record gradients take singular value decompositions throughout.
+
+    Raises:
+        InputError: for boundaries whose singular values no transform gives, another accuracy and
+            weights that are not finite.
+    """
+    if accuracy not in ACCURACIES:
+        raise unknown_name("accuracy", accuracy, ACCURACIES)
     if grid.boundary == "reflect":
         raise InputError(
             "a boundary with an orthogonal transform (periodic, replicate)",
             "reflect, which is not a normal matrix",
             "ask for its eigenvalues or its norm interval",
         )
-    values = _over_half_grid(coupling, grid, eigen=False)
-    xp = namespace(values)
-    return xp.flip(xp.sort(values))
+    coupling.largest_weight()  # refuses weights that are not finite
+    if not any(coupling.radius):  # one matrix for all frequencies
+        pixels = coupling.output_grid(grid).size
+        zero = np.zeros((1, coupling.dimension))
+        return SymbolValues(zero, np.array([pixels]), coupling.symbol_at(zero).singular_values())
+    frequencies, multiplicity = coupling.half_frequencies(grid)
+    values = values_at(coupling, frequencies, accuracy=accuracy)
+    return SymbolValues(frequencies, multiplicity, values)
+
+
+def values_at(coupling: Coupling, frequencies: np.ndarray, *, accuracy: str = "values") -> Array:
+    """All singular values of the symbol at frequencies ``(F, d)``, shape ``(F, c)``.
+
+    Few frequencies at a time, so that memory does not grow with them; accuracy as
+    ``symbol_values``.
+    """
+    retain_freed_memory()
+    gram = coupling.gram()
+    size = chunk_size(gram, coupling.accelerated)
+    parts = list(chunks(len(frequencies), size))
+    if gram.size == 1 or coupling.records_gradient():
+        found = [coupling.symbol_at(frequencies[part]).singular_values() for part in parts]
+        return namespace(found[0]).concat(found)
+    found = [_roots(gram.at(frequencies[part])) for part in parts]
+    xp = namespace(found[0])
+    values = xp.concat(found)
+    if accuracy == "norm":
+        return values
+    least = _LEAST_OF_GRAM[8 * values.dtype.itemsize] * xp.max(values)
+    again = np.flatnonzero(to_numpy(xp.min(values, axis=1) < least))
+    for part in chunks(len(again), size):
+        exact = coupling.symbol_at(frequencies[again[part]]).singular_values()
+        values[xp.asarray(again[part], device=device(values)), :] = exact
+    return values
+
+
+def _roots(matrices: Array) -> Array:
+    """Roots of the eigenvalues of Gram matrices ``(n, g, k, k)``, shape ``(n, g k)``."""
+    xp = namespace(matrices)
+    count, groups, size = matrices.shape[:3]
+    values = eigvalsh(xp.reshape(matrices, (count * groups, size, size)))
+    # Rounding makes some zeros negative.
+    values = xp.sqrt(xp.where(values > 0, values, xp.zeros_like(values)))
+    return xp.reshape(values, (count, groups * size))
 
 
 def eigenvalues(coupling: Coupling, grid: Grid) -> Array:
@@ -97,20 +196,17 @@ def eigenvalues(coupling: Coupling, grid: Grid) -> Array:
             f"{coupling.channels_out} x {coupling.channels_in} channels, stride {coupling.stride}",
             "ask for the singular values",
         )
-    return _over_half_grid(coupling, grid, eigen=True)
-
-
-def _over_half_grid(coupling: Coupling, grid: Grid, *, eigen: bool) -> Array:
-    half = coupling.grid_frequencies(grid, half=True)
-    coarse = Grid(tuple(n // coupling.stride for n in grid.shape), boundary=grid.boundary)
-    twice = np.flatnonzero(coarse.half_frequencies()[1] == 2)
-    coupling.largest_weight()  # refuses weights that are not finite
-    symbol = coupling.symbol_at(half)
-    values = symbol.eigenvalues() if eigen else symbol.singular_values()
-    xp = namespace(values)
-    mirrored = values[xp.asarray(twice, device=device(values)), :]
+    coupling.largest_weight()
+    frequencies, multiplicity = coupling.half_frequencies(grid)
+    size = max(1, _COMPLEX_NUMBERS // coupling.channels_in**2)
+    found = [
+        coupling.symbol_at(frequencies[part]).eigenvalues()
+        for part in chunks(len(frequencies), size)
+    ]
+    xp = namespace(found[0])
+    values = xp.concat(found)
     # K^(-w) = conj(K^(w)) for real weights.
-    mirrored = xp.conj(mirrored) if eigen else mirrored
+    mirrored = xp.conj(take_rows(values, np.flatnonzero(multiplicity == 2)))
     return xp.concat([xp.reshape(values, (-1,)), xp.reshape(mirrored, (-1,))])
 
 
@@ -139,45 +235,30 @@ def norm(coupling: Coupling, grid: Grid, *, row_scaling: Array | None = None) ->
 
 def _unit_norm(operator: Coupling, grid: Grid) -> NormInterval:
     """``norm`` of an operator with weights near one, or all zero."""
-    if grid.boundary == "periodic" or (
+    exact = grid.boundary == "periodic" or (
         grid.boundary == "replicate" and operator.has_cosine_transform(grid.boundary)
-    ):
-        value = _largest_on(operator, operator.grid_frequencies(grid, half=True))
-        upper = value + rounding_allowance(operator, value)
-        return NormInterval(value, upper, "largest norm of the symbol")
-    matrix = as_linear_operator(operator, grid)
+    )
+    axes = operator.axis_frequencies(grid) if exact else None
     if operator.largest_weight() == 0:
         return NormInterval(0.0, 0.0, "all weights are zero")
-    bound = certified_norm(operator, boundary=grid.boundary)
-    lower = _lanczos_norm(operator, matrix, grid, bound.frequency)
+    found = finish(search_supremum(operator, _WIDTH_BESIDE_EXACT if exact else _WIDTH))
+    allowance = rounding_allowance(found.gram, found.threshold)
+    supremum = found.threshold + allowance
+    if axes is not None:
+        value = largest_on_grid(operator, axes, found, supremum)
+        return NormInterval(value, value + allowance, "largest norm of the symbol")
+    matrix = as_linear_operator(operator, grid)
+    factor = extension_norm(operator.radius, grid.boundary)
+    statement = certificate_statement(factor, grid.boundary)
+    upper, lower = supremum * factor, _lanczos_norm(operator, matrix, grid, found.peak.frequency)
     if grid.boundary == "zeros" and operator.stride == 1:
-        reach = zip(grid.shape, operator.radius, strict=True)
-        larger = Grid(tuple(n + r for n, r in reach))
-        value = _largest_on(operator, operator.grid_frequencies(larger, half=True))
-        upper = value + rounding_allowance(operator, value)
-        if upper < bound.upper:
-            statement = f"Lanczos; compression of the periodic operator on {larger.shape}"
-            return NormInterval(lower, max(lower, upper), statement)
-    return NormInterval(lower, max(lower, bound.upper), f"Lanczos; {bound.statement}")
-
-
-def _largest_on(operator: Coupling, frequencies: np.ndarray) -> float:
-    """Largest norm of the symbol on a set of frequencies, exact.
-
-    One decomposition where power iterations see the largest norm; a Cholesky test excludes the
-    other frequencies, and those that it does not exclude are decomposed too.
-    """
-    estimate = norms_from_below(operator, frequencies, _POWER_ITERATIONS)
-    leader = operator.symbol_at(frequencies[[int(np.argmax(estimate))]])
-    best = float(to_numpy(leader.norms())[0])
-    if best == 0:
-        return float(to_numpy(operator.symbol_at(frequencies).norms()).max())
-    left = frequencies[~proven_below(operator, frequencies, best)]
-    if not len(left):
-        return best
-    # More iterations than channels asks for the exact norms.
-    many = 4 * max(operator.channels_in, operator.channels_out)
-    return max(best, float(norms_from_below(operator, left, many).max()))
+        shape = zip(grid.shape, operator.radius, strict=True)
+        larger = Grid(tuple(n + r for n, r in shape))
+        value = largest_on_grid(operator, operator.axis_frequencies(larger), found, supremum)
+        if value + allowance < upper:
+            upper = value + allowance
+            statement = f"compression of the periodic operator on {larger.shape}"
+    return NormInterval(lower, max(lower, upper), f"Lanczos; {statement}")
 
 
 def as_linear_operator(coupling: Coupling, grid: Grid) -> LinearOperator:

@@ -10,6 +10,7 @@ import numpy as np
 from analysis.backend import Array, device, namespace
 from analysis.coupling import Coupling, check_scale, require
 from analysis.couplings import Full
+from analysis.gram import Gram
 from analysis.symbols import Symbol
 
 
@@ -26,10 +27,11 @@ class Stacked(Coupling):
     parts: tuple[Coupling, ...] = ()
 
     def _check_shapes(self) -> None:
-        inputs = {(part.channels_in, part.dimension, part.stride) for part in self.parts}
+        inputs = {(p.channels_in, p.dimension, p.stride, p.dilation) for p in self.parts}
+        plain = {(self.stride, self.dilation)} | {(s, d) for *_, s, d in inputs} == {(1, 1)}
         require(
-            len(inputs) == 1 and self.stride == 1 and {1} == {s for *_, s in inputs},
-            "operators with the same input and stride 1",
+            len(inputs) == 1 and plain,
+            "operators with the same input, stride 1 and dilation 1",
             sorted(inputs),
             "stack operators that act on one feature map",
         )
@@ -71,8 +73,16 @@ class Stacked(Coupling):
         padded = [_pad_stencils(part.dense_weight(), self.kernel_shape) for part in self.parts]
         return namespace(padded[0]).concat(padded, axis=0)
 
-    def _symbol_unstrided(self, phases: Array) -> Symbol:
-        return Full(self.dense_weight())._symbol_unstrided(phases)
+    def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
+        return Full(self.dense_weight())._symbol_unstrided(phases, constant=constant)
+
+    def gram(self) -> Gram:
+        """The Gram polynomial of the dense weights."""
+        return Full(self.dense_weight()).gram()
+
+    def tap_norms(self) -> float:
+        """``sum_p ||K_p||_F``, at most the sum over the parts."""
+        return sum(part.tap_norms() for part in self.parts)
 
     def scale_rows(self, scale: Array) -> Stacked:
         """``diag(scale) K``."""
@@ -84,9 +94,17 @@ class Stacked(Coupling):
         )
         return replace(self, parts=tuple(scaled))
 
+    def records_gradient(self) -> bool:
+        """Whether automatic differentiation follows a weight of any part."""
+        return any(part.records_gradient() for part in self.parts)
+
     def double(self) -> Stacked:
         """All parts with detached float64 weights."""
         return replace(self, parts=tuple(part.double() for part in self.parts))
+
+    def numpy(self) -> Stacked:
+        """All parts with detached NumPy weights."""
+        return replace(self, parts=tuple(part.numpy() for part in self.parts))
 
     def largest_weight(self) -> float:
         """Largest modulus of a weight of any part."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from analysis.backend import Array, cholesky_ok, eigvals, like, namespace
+from analysis.backend import Array, eigvals, like, namespace
 from analysis.errors import InputError
 
 
@@ -25,7 +25,10 @@ class Symbol(ABC):
         """All singular values, shape ``(F, values)``, descending within every block."""
         blocks = self.blocks()
         xp = namespace(blocks)
-        values = xp.linalg.svdvals(blocks)
+        if min(blocks.shape[-2:]) == 1:
+            values = xp.linalg.vector_norm(blocks, axis=(-2, -1))
+        else:
+            values = xp.linalg.svdvals(blocks)
         return xp.reshape(values, (values.shape[0], -1))
 
     def eigenvalues(self) -> Array:
@@ -48,31 +51,6 @@ class Symbol(ABC):
         """Largest singular value of every frequency, shape ``(F,)``."""
         values = self.singular_values()
         return namespace(values).max(values, axis=-1)
-
-    def below(self, thresholds: Array) -> Array:
-        """Mask of the frequencies proven to have all singular values below their threshold.
-
-        Tests ``threshold^2 I - K^* K > 0`` by a Cholesky factorisation, an eighth of the work of
-        the singular values; see ``analysis.certificates`` for the rounding slack.
-
-        Args:
-            thresholds: shape ``(F,)``.
-        """
-        gram = _gram(self.blocks())
-        xp = namespace(gram)
-        count, groups, size = gram.shape[0], gram.shape[1], gram.shape[2]
-        shift = xp.reshape(like(thresholds, gram) ** 2, (count, 1, 1, 1))
-        tested = shift * like(xp.eye(size), gram) - gram
-        mask = cholesky_ok(xp.reshape(tested, (count * groups, size, size)))
-        return xp.all(xp.reshape(mask, (count, groups)), axis=1)
-
-
-def _gram(blocks: Array) -> Array:
-    """``K^* K`` or ``K K^*``, whichever is smaller, shape ``(F, g, k, k)``."""
-    xp = namespace(blocks)
-    adjoint = xp.conj(xp.matrix_transpose(blocks))
-    wide = blocks.shape[-1] > blocks.shape[-2]
-    return blocks @ adjoint if wide else adjoint @ blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +75,6 @@ class ScalarSymbol(Symbol):
     def eigenvalues(self) -> Array:
         """The scalars themselves, shape ``(F, c)``."""
         return self.values
-
-    def below(self, thresholds: Array) -> Array:
-        """Mask of the frequencies whose largest modulus is below the threshold, shape ``(F,)``."""
-        return self.norms() < like(thresholds, self.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,12 +112,6 @@ class LeanSymbol(Symbol):
         # Half precisions have no decompositions.
         values = xp.linalg.svdvals(like(self.matrix, self.matrix))
         return xp.broadcast_to(values[None, :], (self.diagonal.shape[0], values.shape[0]))
-
-    def below(self, thresholds: Array) -> Array:
-        """As ``Symbol.below``; a constant matrix is decomposed once."""
-        if self.diagonal.shape[1]:
-            return super().below(thresholds)
-        return self.norms() < like(thresholds, self.matrix)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from analysis.couplings import (
 )
 from analysis.errors import InputError
 from analysis.grid import BOUNDARIES, Grid
+from analysis.search import definite
 from analysis.spectra import as_linear_operator, eigenvalues, singular_values
 from analysis.stacked import Stacked
 from tests.analysis.references import (
@@ -147,14 +148,15 @@ def test_symbol_is_the_sum_over_the_taps(case) -> None:
 
 
 @ALL
-def test_threshold_test_of_the_symbol_agrees_with_its_norms(case) -> None:
+def test_threshold_test_of_the_gram_matrices_agrees_with_the_norms(case) -> None:
     coupling = make(case)
-    symbol = coupling.symbol_at(np.random.default_rng(3).uniform(0, 6, (4, coupling.dimension)))
-    norms = np.asarray(symbol.norms())
-    assert np.asarray(symbol.below(norms * (1 + 1e-9))).all()
-    assert not np.asarray(symbol.below(norms * (1 - 1e-9))).any()
+    frequencies = np.random.default_rng(3).uniform(0, 6, (4, coupling.dimension))
+    norms = np.asarray(coupling.symbol_at(frequencies).norms())
+    negatives = coupling.gram().at(frequencies, -1.0)
+    assert definite(negatives, norms * (1 + 1e-9)).all()
+    assert not definite(negatives, norms * (1 - 1e-9)).any()
     mixed = norms * np.array([0.5, 2.0, 0.5, 2.0])
-    np.testing.assert_array_equal(symbol.below(mixed), [False, True, False, True])
+    np.testing.assert_array_equal(definite(negatives, mixed), [False, True, False, True])
 
 
 @UNSTRIDED
@@ -369,7 +371,9 @@ def test_stacks_that_do_not_fit_are_refused() -> None:
         (one, Depthwise(np.ones((2, 3, 3)), stride=2)),
     )
     for parts in others:
-        with pytest.raises(InputError, match="operators with the same input and stride 1"):
+        with pytest.raises(
+            InputError, match="operators with the same input, stride 1 and dilation 1"
+        ):
             Stacked(parts)
 
 

@@ -99,7 +99,7 @@ def test_symbols_stay_on_the_device_of_the_weights(kind: str, stride: int, monke
         scale = torch.ones(double.channels_out, dtype=torch.float64, device="meta")
         symbols.append(double.scale_rows(scale).symbol_at(frequencies))
         for symbol in symbols:
-            found = [symbol.blocks(), symbol.norms(), symbol.below(np.ones(5))]
+            found = [symbol.blocks(), symbol.norms(), double.gram().at(frequencies)]
             found.append(double.dense_weight())
             if stride == 1 and kind != "stacked":
                 found.append(symbol.eigenvalues())
