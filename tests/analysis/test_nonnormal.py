@@ -244,6 +244,13 @@ def test_matrix_free_resolvent_is_from_above(complex_: bool) -> None:
     assert found.sigma_min[outside] == pytest.approx(exact[outside], rel=0.25)
 
 
+def test_the_projection_of_a_unitary_operator_keeps_lengths() -> None:
+    # The square Hessenberg matrix would not: it forgets what leaves the Krylov space.
+    shift = aslinearoperator(np.roll(np.eye(100), 1, axis=0))
+    found = pseudospectra(shift, (-1.0, 1.0, -1.0, 1.0), points=3, vectors=10)
+    assert found.sigma_min[1, 1] == pytest.approx(1.0, rel=1e-12)
+
+
 def test_arnoldi_relation() -> None:
     A = decaying(100)
     H = arnoldi(aslinearoperator(A), 100)
@@ -330,6 +337,10 @@ def test_powers_products_and_exponentials_agree_with_their_definitions() -> None
     products = [1.0, *(np.linalg.norm(P, 2) for P in (chain[0], chain[1] @ chain[0]))]
     products.append(np.linalg.norm(chain[2] @ chain[1] @ chain[0], 2))
     assert product_growth(chain).norms == pytest.approx(products, rel=1e-13)
+    first, second = rng.standard_normal((2, 3, 3))
+    ordered = np.linalg.norm(second @ first @ first, 2)
+    assert product_growth([first, first, second]).norms[-1] == pytest.approx(ordered, rel=1e-13)
+    assert ordered != pytest.approx(np.linalg.norm(first @ first @ second, 2), rel=1e-3)
     values = np.array([-1 + 2j, -0.3, 0.2 + 1j])
     times = np.array([0.0, 1.0, 3.0])
     grown = exponential_growth(random_normal(values), times).norms
