@@ -12,7 +12,30 @@ from analysis.coupling import Coupling
 
 _STEPS = 40
 _LONGEST = 0.5  # radians over the degree: beyond it a quadratic model says nothing
+_OFF_A_SADDLE = 0.1
 _SETTLED = 1e-15
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """Second-order expansion of the largest eigenvalue of ``G = K^* K`` in the frequency.
+
+    Attributes:
+        frequency: where, shape ``(d,)``.
+        group: the diagonal block it belongs to.
+        value: the eigenvalue, the square of the norm.
+        gradient, hessian: of it, shapes ``(d,)`` and ``(d, d)``.
+        right: its unit eigenvector, shape ``(k,)``.
+        response: derivatives of the eigenvector, shape ``(k, d)``.
+    """
+
+    frequency: np.ndarray
+    group: int
+    value: float
+    gradient: np.ndarray
+    hessian: np.ndarray
+    right: np.ndarray
+    response: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +57,24 @@ class Peak:
 
 
 def peak_at(operator: Coupling, frequency: np.ndarray) -> Peak:
-    """The norm at one frequency, of float64 NumPy weights: ``||K^(w) v||`` at the leading ``v``."""
+    """The norm at one frequency (NumPy weights): ``||K^(w) v||`` at the leading ``v``."""
     blocks = operator.symbol_at(frequency[None, :]).blocks()[0]
     wide = blocks.shape[-1] > blocks.shape[-2]
     group, _, vector = _leading(_adjoint(blocks) if wide else blocks)
-    block = blocks[group]
+    return _peak(frequency, group, blocks[group], vector)
+
+
+def step_from(operator: Coupling, here: Expansion, share: float = 1.0) -> Peak:
+    """Where a share of a Newton step leads, the vectors by their first-order response."""
+    step = share * uphill_step(here, operator.radius)
+    frequency, vector = here.frequency + step, here.right + here.response @ step
+    block = operator.symbol_at(frequency[None, :]).blocks()[0, here.group]
+    return _peak(frequency, here.group, block, vector / np.linalg.norm(vector))
+
+
+def _peak(frequency: np.ndarray, group: int, block: np.ndarray, vector: np.ndarray) -> Peak:
+    """The norm that a unit vector of the smaller side attains, and its partner."""
+    wide = block.shape[-1] > block.shape[-2]
     image = (_adjoint(block) if wide else block) @ vector
     value = float(np.linalg.norm(image))
     other = image / value if value else np.eye(len(image), dtype=complex)[0]
@@ -56,35 +92,43 @@ def ascend(operator: Coupling, frequency: np.ndarray) -> Peak:
         operator: with float64 NumPy weights.
         frequency: to start from, shape ``(d,)``.
     """
-    degree = np.maximum(operator.radius, 1)
-    value, gradient, hessian = _expand(operator, frequency)
+    here = expand(operator, frequency)
     for _ in range(_STEPS):
-        if value == 0:
+        step = uphill_step(here, operator.radius)
+        gain = float(here.gradient @ step + step @ here.hessian @ step / 2)
+        if gain <= _SETTLED * here.value:
             break
-        # Uphill also where the value is not concave; flat directions stay.
-        curvature, basis = np.linalg.eigh(hessian)
-        step = basis @ ((basis.T @ gradient) / np.maximum(np.abs(curvature), 1e-9 * value))
-        step *= min(1.0, _LONGEST / max(float(np.abs(step) @ degree), 1e-300))
-        if float(gradient @ step) <= _SETTLED * value:
-            break
-        trial = _expand(operator, frequency + step)
-        while trial[0] < value and np.linalg.norm(step) > 1e-9:
+        there = expand(operator, frequency + step)
+        while there.value < here.value and np.linalg.norm(step) > 1e-9:
             step = step / 4
-            trial = _expand(operator, frequency + step)
-        if trial[0] <= value:
+            there = expand(operator, frequency + step)
+        if there.value <= here.value:
             break
-        frequency, (value, gradient, hessian) = frequency + step, trial
+        frequency, here = frequency + step, there
     return peak_at(operator, frequency)
 
 
-def _expand(operator: Coupling, frequency: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Largest eigenvalue of the Gram matrix, its gradient and its Hessian by the frequency."""
+def uphill_step(here: Expansion, radius: tuple[int, ...]) -> np.ndarray:
+    """Newton step that points uphill also where the value is not concave; flat directions stay.
+
+    Symmetry makes a saddle of many an operator at ``w = 0``: where the value is convex a step has a
+    least length.
+    """
+    curvature, basis = np.linalg.eigh(here.hessian)
+    slope = basis.T @ here.gradient
+    length = np.abs(slope) / np.maximum(np.abs(curvature), 1e-9 * here.value + 1e-300)
+    convex = curvature > 1e-6 * here.value
+    length = np.where(convex, np.maximum(length, _OFF_A_SADDLE / max(*radius, 1)), length)
+    step = basis @ (np.where(slope < 0, -1.0, 1.0) * length)
+    angle = float(np.abs(step) @ np.maximum(radius, 1))
+    return np.asarray(step * min(1.0, _LONGEST / max(angle, 1e-300)))
+
+
+def expand(operator: Coupling, frequency: np.ndarray) -> Expansion:
+    """The largest eigenvalue of the Gram matrices at a frequency (NumPy weights)."""
     d = operator.dimension
-    pairs = list(itertools.combinations_with_replacement(range(d), 2))
-    orders = [tuple(np.eye(d, dtype=int)[a]) for a in range(d)]
-    orders += [tuple(np.add(orders[a], orders[b])) for a, b in pairs]
     blocks = operator.symbol_at(frequency[None, :]).blocks()[0]
-    derivatives = operator.derivatives_at(frequency, orders)
+    derivatives = operator.derivatives_at(frequency, _derivative_orders(d))
     if blocks.shape[-1] > blocks.shape[-2]:  # K K^* is the smaller one: K^* K of the adjoint
         blocks, derivatives = _adjoint(blocks), _adjoint(derivatives)
     group, value, right = _leading(blocks)
@@ -92,13 +136,19 @@ def _expand(operator: Coupling, frequency: np.ndarray) -> tuple[float, np.ndarra
     image, moved, bent = block @ right, first @ right, second @ right
     gradient = 2 * np.real(moved.conj() @ image)
     turned = (_adjoint(first) @ image + moved @ block.conj()).T
-    answers = _adjoint(turned) @ _respond(block, value, right, turned)
-    hessian = 2 * np.real(moved.conj() @ moved.T + answers)
-    for (a, b), vector in zip(pairs, bent, strict=True):
-        entry = 2 * float(np.vdot(vector, image).real)
-        hessian[a, b] += entry
-        hessian[b, a] = hessian[a, b]
-    return value, gradient, hessian
+    response = _respond(block, value, right, turned)
+    bending = np.zeros((d, d))
+    bending[np.triu_indices(d)] = np.real(bent.conj() @ image)
+    bending += np.triu(bending, 1).T
+    hessian = 2 * (np.real(moved.conj() @ moved.T + _adjoint(turned) @ response) + bending)
+    return Expansion(frequency, group, value, gradient, hessian, right, response)
+
+
+def _derivative_orders(dimension: int) -> list[tuple[int, ...]]:
+    """All first derivatives, then all second ones ``a <= b``, as ``derivatives_at`` takes them."""
+    units = np.eye(dimension, dtype=int)
+    pairs = itertools.combinations_with_replacement(units, 2)
+    return [tuple(unit) for unit in units] + [tuple(a + b) for a, b in pairs]
 
 
 def _adjoint(matrix: np.ndarray) -> np.ndarray:

@@ -59,15 +59,20 @@ class Tiling:
         return children.reshape(-1, centres.shape[1]), np.repeat(scale / parts, len(steps))
 
 
-def tile(degree: tuple[int, ...], stride: int = 1) -> Tiling:
+def tile(degree: tuple[int, ...], stride: int = 1, fineness: int = 1) -> Tiling:
     """Cells for a symbol of a degree whose frequencies repeat after ``2 pi / stride``.
 
     ``K^(-w) = conj(K^(w))`` for real weights: cells in half of the first axis suffice.
+
+    Args:
+        degree: of the symbol in every frequency.
+        stride: of the operator.
+        fineness: how many times smaller than the largest cells that a search may start from.
     """
     period, m = 2 * np.pi / stride, np.array(degree)
     active = np.flatnonzero(m)
     # The angle of the largest cells is at most pi/4 for diamonds, 3 pi/8 for boxes.
-    per_degree = 4 if len(active) == 2 else 8
+    per_degree = fineness * (4 if len(active) == 2 else 8)
     counts = np.where(m > 0, np.maximum(1, -(-per_degree * m // stride)), 1)
     counts += (counts % 2) * (m > 0)  # even: the half of the axis ends at a midpoint
     axes = [period / n * np.arange(n) for n in counts]

@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -146,6 +146,22 @@ class Coupling(ABC):
     @abstractmethod
     def scale_rows(self, scale: Array) -> Coupling:
         """``diag(scale) K`` in the tightest structure that holds it; ``scale`` is ``(c_out,)``."""
+
+    def form_gradients(
+        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    ) -> dict[str, np.ndarray] | None:
+        """Derivatives of ``Re u* K^(w) v`` by the weights, in which it is linear.
+
+        Args:
+            frequency: ``w``, shape ``(d,)``.
+            group: the diagonal block of the symbol.
+            left, right: ``u`` and ``v`` of the block, NumPy.
+
+        Returns:
+            NumPy arrays by the names of the fields that hold weights, or None where the structure
+            has no short form for them.
+        """
+        return None
 
     def group_bases(self, group: int) -> tuple[np.ndarray, np.ndarray]:
         """Orthonormal columns of the outputs and inputs that a block of the symbol acts between.
@@ -357,6 +373,11 @@ class Coupling(ABC):
         return replace(self, **{name: to_double(a) for name, a in self._arrays().items()})
 
     @property
+    def real_type(self) -> Any:
+        """Precision of the singular values, a dtype of the namespace of the weights."""
+        return like(np.zeros(0), self._stencils()).dtype
+
+    @property
     def accelerated(self) -> bool:
         """Whether the weights are on a device other than the CPU."""
         return accelerated(self._stencils())
@@ -427,6 +448,15 @@ def transform(stencils: Array, phases: Array) -> Array:
     real, imaginary = xp.real(phases), xp.imag(phases)
     flat = xp.astype(flat, real.dtype, copy=False)
     return xp.reshape(complex_from(real @ flat, imaginary @ flat), shape)
+
+
+def form_gradient(left: np.ndarray, right: np.ndarray, turned: np.ndarray) -> np.ndarray:
+    """``Re(conj(u_o) v_i e_p)`` for vectors and phases, shape ``(rows, columns, taps)``."""
+    outer = (np.conj(left)[:, None] * right).reshape(-1, 1)
+    # One real product in place of a complex one of which half is dropped.
+    parts = np.concatenate([outer.real, -outer.imag], axis=1)
+    values = parts @ np.stack([turned.real, turned.imag]).astype(parts.dtype)
+    return values.reshape(len(left), len(right), -1)
 
 
 def column(scale: Array, reference: Array) -> Array:

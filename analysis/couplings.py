@@ -19,6 +19,7 @@ from analysis.coupling import (
     check_scale,
     column,
     flatten_taps,
+    form_gradient,
     frobenius_norms,
     require,
     taps_first,
@@ -67,6 +68,15 @@ class Full(Coupling):
 
     def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
         return BlockSymbol(transform(flatten_taps(self.weight, 2), phases)[:, None, :, :])
+
+    def form_gradients(
+        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    ) -> dict[str, np.ndarray] | None:
+        """``Re(conj(u) v^T exp(i p.w))``; None for a stride."""
+        if self.stride > 1:
+            return None
+        turned = phases(frequency[None, :], self.offsets)[0]
+        return {"weight": form_gradient(left, right, turned).reshape(self.weight.shape)}
 
     def gram(self) -> Gram:
         """The Gram polynomial of one block."""
@@ -121,6 +131,17 @@ class Depthwise(Coupling):
 
     def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
         return ScalarSymbol(transform(flatten_taps(self.stencils, 1), phases))
+
+    def form_gradients(
+        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    ) -> dict[str, np.ndarray] | None:
+        """``Re(conj(u) v exp(i p.w))`` in the channel; None for a stride."""
+        if self.stride > 1:
+            return None
+        gradient = np.zeros(self.stencils.shape, dtype=left.real.dtype)
+        turned = phases(frequency[None, :], self.offsets)[0]
+        gradient[group] = form_gradient(left, right, turned).reshape(self.kernel_shape)
+        return {"stencils": gradient}
 
     def group_bases(self, group: int) -> tuple[np.ndarray, np.ndarray]:
         """The channel itself."""
@@ -196,6 +217,14 @@ class Pointwise(Coupling):
 
     def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
         return LeanSymbol(self.matrix if constant else 0 * self.matrix, phases[:, :0])
+
+    def form_gradients(
+        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    ) -> dict[str, np.ndarray] | None:
+        """``Re(conj(u) v^T)``; None for a stride."""
+        if self.stride > 1:
+            return None
+        return {"matrix": np.real(np.conj(left)[:, None] * right)}
 
     def gram(self) -> Gram:
         """One product for all frequencies."""
@@ -284,6 +313,19 @@ class Lean(Coupling):
         size = int(self.stencils.shape[0])
         diagonals, norms = self._folded_diagonals, self.tap_norms()
         return lean_gram(self.matrix, diagonals, self.by_columns, norms, size)
+
+    def form_gradients(
+        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    ) -> dict[str, np.ndarray] | None:
+        """``Re(conj(u) v^T)``, and that of the diagonal times the phases; None for a stride."""
+        if self.stride > 1:
+            return None
+        m = int(self.stencils.shape[0])
+        turned = phases(frequency[None, :], self.offsets)[0]
+        diagonal = (np.conj(left[:m]) * right[:m])[:, None] * turned
+        stencils = np.real(diagonal).astype(left.real.dtype).reshape(self.stencils.shape)
+        matrix = np.real(np.conj(left)[:, None] * right)
+        return {"matrix": matrix, "stencils": stencils}
 
     def oscillation(self) -> float:
         """``max_i sup_w |d_i(w)|`` from a uniform grid of frequencies (theory §1), 4 % high."""
@@ -380,6 +422,18 @@ class Circulant(Coupling):
         taps = flatten_taps(self.stencils, 1)
         modes = namespace(taps).fft.fft(like(taps, phases, complex_=True), axis=0)
         return ScalarSymbol(transform(modes, phases))
+
+    def form_gradients(
+        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    ) -> dict[str, np.ndarray] | None:
+        """``Re(conj(u) v exp(i p.w - 2 pi i j g / C))`` for stencil ``j``, of square circulants."""
+        if self.stride > 1 or self.channels_out != self.channels_in:
+            return None
+        size = self.channels_out
+        mode = np.exp(-2j * np.pi * group * np.arange(size) / size)
+        turned = np.conj(left[0]) * right[0] * phases(frequency[None, :], self.offsets)[0]
+        gradient = np.real(mode[:, None] * turned).astype(left.real.dtype)
+        return {"stencils": gradient.reshape(self.stencils.shape)}
 
     def group_bases(self, group: int) -> tuple[np.ndarray, np.ndarray]:
         """The Fourier mode of the channels, an eigenvector of every circulant."""
@@ -494,6 +548,19 @@ class Grouped(Coupling):
 
     def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
         return BlockSymbol(transform(flatten_taps(self._split(), 3), phases))
+
+    def form_gradients(
+        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    ) -> dict[str, np.ndarray] | None:
+        """``Re(conj(u) v^T exp(i p.w))`` in the rows of the group; None for a stride."""
+        if self.stride > 1:
+            return None
+        gradient = np.zeros(self.weight.shape, dtype=left.real.dtype)
+        turned = phases(frequency[None, :], self.offsets)[0]
+        own = form_gradient(left, right, turned)
+        rows = slice(group * len(left), (group + 1) * len(left))
+        gradient[rows] = own.reshape(gradient[rows].shape)
+        return {"weight": gradient}
 
     def group_bases(self, group: int) -> tuple[np.ndarray, np.ndarray]:
         """The channels of the group."""

@@ -1,4 +1,4 @@
-"""Lower bounds of the Kreiss constant: growth that powers or exponentials must reach (theory §4.7)."""
+"""Lower bounds of the Kreiss constant: growth that powers or exponentials reach (theory §4.7)."""
 
 from __future__ import annotations
 

@@ -45,12 +45,16 @@ class Found:
         threshold: ``(1 + relative_width)`` times its value.
         cells: number of frequencies examined.
         gram: the matrices that were tested.
+        places: midpoints of the largest cells and of those not excluded at once, shape ``(n, d)``.
+        estimates: of the norms there, which they reach, shape ``(n,)``.
     """
 
     peak: Peak
     threshold: float
     cells: int
     gram: Gram
+    places: np.ndarray
+    estimates: np.ndarray
 
 
 Search = Generator[Array, Array, Found]
@@ -99,6 +103,7 @@ def search_supremum(operator: Coupling, relative_width: float) -> Search:
     tiling, room = tile(operator.radius, operator.stride), chunk_size(gram, operator.accelerated)
     cells = _first_cells(gram, tiling, room)
     best, examined = ascend(still, cells.centres[int(np.argmax(cells.estimate))]), len(cells)
+    places, estimates = [cells.centres], [cells.estimate]
     threshold, oscillation = best.value * (1 + relative_width), operator.oscillation()
     # What power iterations attain already needs no test to fail.
     large = cells.estimate >= least_norm(threshold, tiling.angle, oscillation)
@@ -130,11 +135,14 @@ def search_supremum(operator: Coupling, relative_width: float) -> Search:
                 found = ascend(still, here.centres[kept[top]])
                 best = max(best, found, key=lambda peak: peak.value)
             left.append(_Cells(here.centres[kept], here.scale[kept], norms, vectors))
+            places.append(left[-1].centres)
+            estimates.append(norms)
         threshold = best.value * (1 + relative_width)
         if not left:
             break
         cells = _refined(_joined(left), tiling, threshold, oscillation)
-    return Found(best, best.value * (1 + relative_width), examined, gram)
+    every = np.concatenate(places), np.concatenate(estimates)
+    return Found(best, best.value * (1 + relative_width), examined, gram, *every)
 
 
 def _refined(cells: _Cells, tiling: Tiling, threshold: float, oscillation: float) -> _Cells:

@@ -33,8 +33,8 @@ from analysis.stencils import extension_norm
 ACCURACIES = ("values", "norm")
 """What ``singular_values`` may be asked for."""
 
-_LEAST_OF_GRAM = {64: 1e-3, 32: 3e-2}
-"""Share of the norm from which a Gram matrix gives a value, by the bits of the precision."""
+_LEAST_OF_GRAM = 1e-3
+"""Share of the norm from which a Gram matrix in double precision gives a value to 1e-12."""
 _COMPLEX_NUMBERS = 2**18
 _WIDTH, _WIDTH_BESIDE_EXACT = 1e-3, 1e-2
 _LANCZOS_TOLERANCE = 1e-5
@@ -112,11 +112,12 @@ def symbol_values(coupling: Coupling, grid: Grid, *, accuracy: str = "values") -
     Args:
         coupling: the operator.
         grid: periodic, or replicate for axis-even stencils and stride 1.
-        accuracy: ``values``: every value to about ``1e-12 ||K||`` (``1e-5 ||K||`` for weights in
-            single precision); frequencies with values below ``1e-3 ||K||`` (``3e-2``), where a Gram
-            matrix loses digits, are decomposed again. ``norm``: values above that bound alone have
-            this accuracy; smaller ones are off by up to the root of the rounding, ``1e-7 ||K||``
-            (``2e-3``). Weights that record gradients take singular value decompositions throughout.
+        accuracy: ``values``: every value to about ``1e-12 ||K||``, in double precision whatever the
+            weights; frequencies with values below ``1e-3 ||K||``, where a Gram matrix loses digits,
+            are decomposed again. ``norm``: in the precision of the weights, and values above
+            ``1e-3 ||K||`` alone have that accuracy (``1e-4 ||K||`` in single precision); smaller
+            ones are off by up to the root of the rounding, ``1e-7 ||K||`` (``1e-3``). Weights that
+            record gradients take singular value decompositions throughout.
 
     Raises:
         InputError: for boundaries whose singular values no transform gives, another accuracy and
@@ -147,10 +148,12 @@ def values_at(coupling: Coupling, frequencies: np.ndarray, *, accuracy: str = "v
     ``symbol_values``.
     """
     retain_freed_memory()
-    gram = coupling.gram()
-    size = chunk_size(gram, coupling.accelerated)
+    exact = coupling.records_gradient() or coupling.symbol_gram().size == 1
+    precise = coupling if exact or accuracy == "norm" else coupling.double()
+    gram = precise.gram()
+    size = chunk_size(gram, precise.accelerated)
     parts = list(chunks(len(frequencies), size))
-    if gram.size == 1 or coupling.records_gradient():
+    if exact or gram.size == 1:
         found = [coupling.symbol_at(frequencies[part]).singular_values() for part in parts]
         return namespace(found[0]).concat(found)
     found = [_roots(gram.at(frequencies[part])) for part in parts]
@@ -158,12 +161,12 @@ def values_at(coupling: Coupling, frequencies: np.ndarray, *, accuracy: str = "v
     values = xp.concat(found)
     if accuracy == "norm":
         return values
-    least = _LEAST_OF_GRAM[8 * values.dtype.itemsize] * xp.max(values)
-    again = np.flatnonzero(to_numpy(xp.min(values, axis=1) < least))
+    small = to_numpy(xp.min(values, axis=1) < _LEAST_OF_GRAM * xp.max(values))
+    again = np.flatnonzero(small)
     for part in chunks(len(again), size):
-        exact = coupling.symbol_at(frequencies[again[part]]).singular_values()
-        values[xp.asarray(again[part], device=device(values)), :] = exact
-    return values
+        decomposed = precise.symbol_at(frequencies[again[part]]).singular_values()
+        values[xp.asarray(again[part], device=device(values)), :] = decomposed
+    return xp.astype(values, coupling.real_type, copy=False)
 
 
 def _roots(matrices: Array) -> Array:

@@ -1,0 +1,227 @@
+"""A differentiable estimate of an operator norm, from below, for every training step (theory §1).
+
+The norm is the largest value of ``p(w) = Re u* K^(w) v`` over frequencies and unit vectors. A few
+local maxima are followed while the weights move; a patrol looks at some of the other frequencies in
+every step, and a search of all of them now and then says whether a leader was lost. An estimate is
+no bound: the constraint and the grade *proved* rest on ``pdenet.operators.norm.NormBound``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.ascent import Peak, expand, peak_at, step_from
+from analysis.backend import like
+from analysis.cells import tile
+from analysis.certificates import scaled_double
+from analysis.coupling import Coupling
+from analysis.search import finish, search_supremum
+
+LOST = 1e-4
+"""Share of the norm by which a search must exceed what was followed to count as a lost leader."""
+
+_MOST_STEPS = 4
+_ROUNDS = 4
+"""Steps in which the patrol has seen all cells."""
+_NEAR, _PROMISING = 0.03, 0.1
+"""Shares of the norm below it: of a follower that is decomposed, of a cell that is climbed from."""
+_APART, _MET = 0.4, 0.05
+"""Angles ``m.|t|``: least between a new place and the others, and of two that are one."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Frequencies and vectors where the norm is large; the arrays are changed in place.
+
+    Attributes:
+        frequencies: shape ``(m, d)``, radians a pixel.
+        groups: the diagonal block of the symbol, shape ``(m,)``.
+        vectors: unit right vectors ``v`` of the block, complex, shape ``(m, columns)``.
+        norms: ``||K^(w) v||``, shape ``(m,)``.
+    """
+
+    frequencies: np.ndarray
+    groups: np.ndarray
+    vectors: np.ndarray
+    norms: np.ndarray
+
+    @classmethod
+    def of(cls, peaks: list[Peak]) -> _Places:
+        """Local maxima as places."""
+        names = ("frequency", "group", "right", "value")
+        return cls(*(np.array([getattr(peak, name) for peak in peaks]) for name in names))
+
+    def put(self, n: int, peak: Peak) -> None:
+        """Replace one place."""
+        self.frequencies[n], self.groups[n] = peak.frequency, peak.group
+        self.vectors[n], self.norms[n] = peak.right, peak.value
+
+    def ordered(self) -> _Places:
+        """The largest norm first."""
+        order = np.argsort(-self.norms, kind="stable")
+        return _Places(*(getattr(self, f.name)[order] for f in fields(self)))
+
+
+class NormEstimate:
+    """Follows ``sup_w ||K^(w)||`` from below while weights are trained.
+
+    Called with the coupling of an operator it returns the estimate as a tensor, whose gradient is
+    that of the norm, ``d||K|| / dK_p = Re(conj(u) v^T exp(i p.w))`` at the leading frequency and
+    singular vectors, and moves what it follows along. The cost of a step does not depend on the
+    image size.
+
+    Args:
+        places: how many local maxima are followed.
+        longest: most steps between two searches of all frequencies; every one that finds nothing
+            new doubles the interval, and one that finds a lost leader halves it.
+
+    Attributes:
+        lost: how many searches found a norm that exceeds all those followed by more than ``LOST``:
+            a leader had come up unseen.
+
+    >>> from analysis.couplings import Depthwise
+    >>> stencil = torch.tensor([[1.0, -2.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    >>> value = NormEstimate()(Depthwise(stencil))
+    >>> value.backward()
+    >>> round(float(value.detach()), 9), stencil.grad.round(decimals=6).tolist()
+    (4.0, [[1.0, -1.0, 1.0]])
+    """
+
+    def __init__(self, *, places: int = 4, longest: int = 128) -> None:
+        self.lost = 0
+        self._count, self._longest = places, longest
+        self._interval, self._turn, self._due = 1, 0, 0
+        self._followed: _Places | None = None
+        self._patrol: _Places | None = None
+
+    def __call__(self, coupling: Coupling) -> Tensor:
+        """The estimate at these weights, a scalar tensor of their precision and device."""
+        with torch.no_grad():
+            still = coupling.numpy()
+            places = self._follow(still)
+        frequency, group, right = (places.frequencies[0], int(places.groups[0]), places.vectors[0])
+        image = still.symbol_at(frequency[None, :]).blocks()[0, group] @ right
+        left = image / max(float(np.linalg.norm(image)), 1e-30)
+        gradients = still.form_gradients(frequency, group, left, right)
+        if gradients is None:
+            block = coupling.symbol_at(frequency[None, :]).blocks()[0, group]
+            u, v = (like(vector, block, complex_=True) for vector in (left, right))
+            return torch.vdot(u, block @ v).real
+        # The form is linear in the weights: a product with its own derivative.
+        arrays = ((getattr(coupling, name), gradient) for name, gradient in gradients.items())
+        terms = [(array * torch.as_tensor(g).to(array)).sum() for array, g in arrays]
+        return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
+
+    def _follow(self, still: Coupling) -> _Places:
+        """Places at these weights, the leader first."""
+        self._turn += 1
+        places = None if self._followed is None else self._step(still, self._followed)
+        if places is None or self._turn >= self._due:
+            found = _search(still, self._count)
+            lost = places is not None and found.norms[0] > places.norms[0] * (1 + LOST)
+            self.lost += lost
+            self._interval = max(self._interval // 2, 1) if lost else 2 * self._interval
+            self._due = self._turn + min(self._interval, self._longest)
+            places = found
+        self._followed = places
+        return places
+
+    def _step(self, still: Coupling, places: _Places) -> _Places:
+        """The places after a small change of the weights."""
+        _iterate(still, places)
+        places = places.ordered()
+        # The leader is decomposed in every step, one that may lead in its turn.
+        near = int(np.sum(places.norms >= places.norms[0] * (1 - _NEAR)))
+        other = self._turn // 2 % near
+        moving = other if self._turn % 2 else 0
+        for n in {0, moving}:
+            if n == moving:
+                _climb(still, places, n)
+            else:
+                places.put(n, peak_at(still, places.frequencies[n]))
+        self._look_around(still, places)
+        return places.ordered()
+
+    def _look_around(self, still: Coupling, places: _Places) -> None:
+        """Look at a part of all cells; the most promising takes the place of the weakest."""
+        if self._patrol is None:
+            self._patrol = _cells(still)
+        patrol = self._patrol
+        part = np.arange(self._turn % _ROUNDS, len(patrol.norms), _ROUNDS)
+        here = _Places(*(getattr(patrol, f.name)[part] for f in fields(patrol)))
+        _iterate(still, here)
+        patrol.vectors[part], patrol.norms[part] = here.vectors, here.norms
+        # Of two that have met on one maximum the weaker is free.
+        for n in range(1, len(places.norms)):
+            if _nearest(places.frequencies[:n], places.frequencies[n], still) < _MET:
+                places.norms[n] = 0.0
+        weakest = int(np.argmin(places.norms))
+        least = max(places.norms[weakest], places.norms[0] * (1 - _PROMISING))
+        for n in map(int, np.flatnonzero(here.norms > least)):
+            if _nearest(places.frequencies, here.frequencies[n], still) > _APART:
+                places.put(weakest, peak_at(still, here.frequencies[n]))
+                _climb(still, places, weakest)
+                break
+
+
+def _climb(still: Coupling, places: _Places, n: int) -> None:
+    """Newton steps in the frequency at one place, more than one only where they gain much."""
+    for _ in range(_MOST_STEPS):
+        here = expand(still, places.frequencies[n])
+        places.put(n, step_from(still, here, 0.0))
+        before = places.norms[n]
+        for share in (1.0, 0.25):  # the whole step may be too far for a quadratic model
+            found = step_from(still, here, share)
+            if found.value > before:
+                places.put(n, found)
+                break
+        if places.norms[n] < before * (1 + LOST / 4):
+            break
+
+
+def _search(still: Coupling, count: int) -> _Places:
+    """The largest norm over all frequencies, and other large ones at an angle from it."""
+    if still.largest_weight() == 0:
+        return _Places.of([peak_at(still, np.zeros(still.dimension))] * count)
+    found = finish(search_supremum(scaled_double(still, None)[0], LOST))
+    chosen = found.peak.frequency[None, :]
+    for n in np.argsort(-found.estimates, kind="stable"):
+        if len(chosen) < count and _nearest(chosen, found.places[n], still) > _APART:
+            chosen = np.concatenate([chosen, found.places[[n]]])
+    # As many as are followed, so that others can take their place.
+    chosen = chosen[np.minimum(np.arange(count), len(chosen) - 1)]
+    return _Places.of([peak_at(still, frequency) for frequency in chosen]).ordered()
+
+
+def _nearest(frequencies: np.ndarray, frequency: np.ndarray, still: Coupling) -> float:
+    """Least angle from a frequency to any of some others or their mirror images."""
+    period = 2 * np.pi / still.stride
+    away = np.stack([frequencies - frequency, frequencies + frequency])
+    angles = np.abs((away + period / 2) % period - period / 2) @ np.array(still.radius)
+    return float(angles.min())
+
+
+def _cells(still: Coupling) -> _Places:
+    """All cells with vectors to start from, the leading block of each."""
+    centres = tile(still.radius, still.stride, 2).centres
+    peaks = [peak_at(still, centre) for centre in centres]
+    return _Places.of(peaks)
+
+
+def _iterate(still: Coupling, places: _Places) -> None:
+    """Two power iterations on ``K^* K`` at all places."""
+    rows = np.arange(len(places.norms))
+    blocks = still.symbol_at(places.frequencies).blocks()[rows, places.groups]
+    vectors = places.vectors
+    for _ in range(2 if vectors.shape[1] > 1 else 0):
+        images = (blocks @ vectors[:, :, None])[:, :, 0]
+        # K^* u as the conjugate of u^* K: no adjoint of all blocks is written.
+        moved = np.conj(np.conj(images)[:, None, :] @ blocks)[:, 0, :]
+        lengths = np.linalg.norm(moved, axis=1, keepdims=True)
+        vectors = np.where(lengths > 0, moved / np.maximum(lengths, 1e-30), vectors)
+    places.vectors[...] = vectors
+    places.norms[...] = np.linalg.norm((blocks @ vectors[:, :, None])[:, :, 0], axis=1)
