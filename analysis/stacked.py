@@ -8,10 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from analysis.backend import Array, device, namespace
-from analysis.coupling import Coupling, check_scale, require
+from analysis.coupling import Coupling
 from analysis.couplings import Full
 from analysis.gram import Gram
 from analysis.symbols import Symbol
+from analysis.taps import check_scale, require
 
 
 @dataclass(frozen=True, eq=False)

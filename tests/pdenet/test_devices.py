@@ -16,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from analysis import coupling as coupling_module
-from analysis import couplings as couplings_module
+from analysis import diagonal_couplings as diagonal_module
+from analysis import taps as taps_module
 from analysis.coupling import Coupling
 from analysis.couplings import COUPLINGS
 from analysis.stacked import Stacked
@@ -83,7 +84,7 @@ def test_an_implicit_solve_stays_on_its_device(coupling, five_point, monkeypatch
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kind", [*COUPLINGS, "stacked"])
 def test_symbols_stay_on_the_device_of_the_weights(kind: str, stride: int, monkeypatch) -> None:
-    for module in (coupling_module, couplings_module):
+    for module in (coupling_module, diagonal_module, taps_module):
         monkeypatch.setattr(module, "to_numpy", lambda a: np.zeros(a.shape))
     frequencies = np.random.default_rng(0).uniform(0, 6, (5, 2))
     operator: Coupling
