@@ -18,6 +18,7 @@ from analysis.errors import InputError
 from analysis.gram import Gram
 from analysis.search import Found, finish, finish_together, search_supremum
 from analysis.stencils import extension_norm
+from analysis.transposed import Operator, Transposed, refuse_scaling
 
 _UNIT_ROUNDOFF = 2.0**-53
 _LEAST_WIDTH = 1e-8  # below it the margin of the Cholesky tests drowns in rounding
@@ -36,8 +37,8 @@ class CertifiedNorm:
         upper: bound of the operator for every image size and the boundary given.
         frequency: where the lower end is attained, ``w``, radians a pixel, shape ``(d,)``.
         left, right: unit vectors ``u`` and ``v`` of the channels, complex, shapes ``(c_out,)`` and
-            ``(stride^d c_in,)``: a stride sets the symbols it folds side by side. The row scaling
-            is part of ``K``.
+            ``(stride^d c_in,)``: a stride sets the symbols it folds side by side (of a transposed
+            operator ``u`` is the longer). The row scaling is part of ``K``.
         boundary: the boundary condition the upper end is valid for.
         cells: number of frequencies examined.
         statement: what the certificate rests on.
@@ -54,7 +55,7 @@ class CertifiedNorm:
 
 
 def certified_norm(
-    coupling: Coupling,
+    coupling: Operator,
     *,
     row_scaling: Array | None = None,
     boundary: str = "periodic",
@@ -90,7 +91,7 @@ def certified_norm(
 
 
 def certified_norms(
-    couplings: Sequence[Coupling],
+    couplings: Sequence[Operator],
     *,
     row_scalings: Sequence[Array | None] | None = None,
     boundary: str = "periodic",
@@ -118,7 +119,13 @@ def certified_norms(
         some = shared[start : start + _TOGETHER]
         found |= zip(some, finish_together([searches[n] for n in some]), strict=True)
     found |= {n: finish(searches[n]) for n in alone}
-    return [layer.certificate(found.get(n)) for n, layer in enumerate(layers)]
+    results = [layer.certificate(found.get(n)) for n, layer in enumerate(layers)]
+    return [
+        replace(result, left=result.right, right=result.left)
+        if isinstance(coupling, Transposed)
+        else result
+        for coupling, result in zip(couplings, results, strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +139,9 @@ class _Layer:
     factor: float
 
     @classmethod
-    def of(cls, coupling: Coupling, row_scaling: Array | None, boundary: str) -> _Layer:
+    def of(cls, coupling: Operator, row_scaling: Array | None, boundary: str) -> _Layer:
+        refuse_scaling(coupling, row_scaling)
+        coupling = coupling.operator if isinstance(coupling, Transposed) else coupling
         operator, unit = scaled_double(coupling, row_scaling)
         even = boundary == "replicate" and operator.has_cosine_transform(boundary)
         factor = 1.0 if even else extension_norm(operator.radius, boundary)

@@ -232,7 +232,7 @@ class Lean(Coupling):
         """Stencils on the diagonal plus the matrix at the centre."""
         stencils, xp = self.stencils, namespace(self.stencils)
         centre = np.zeros(self.kernel_shape)
-        centre[self.radius] = 1
+        centre[tuple(k // 2 for k in self.kernel_shape)] = 1
         matrix = xp.reshape(self.matrix, (*self.matrix.shape, *(1,) * self.dimension))
         diagonal = _on_diagonal(stencils, self.channels_out, self.channels_in)
         return diagonal + matrix * like(centre, stencils)

@@ -1,6 +1,6 @@
 """Distribution of the singular values of a large image from few frequencies (theory §1).
 
-``tr (K^* K)^p`` is a trigonometric polynomial of degree ``2 p r``, so that its mean over any uniform
+``tr (K^* K)^p`` is a trigonometric polynomial of degree ``2 p r``, so that its mean over a uniform
 grid of more points an axis is the mean over every larger one: the moments of the distribution are
 exact, its quantiles are an estimate that improves with the grid.
 """
@@ -16,6 +16,7 @@ from analysis.coupling import Coupling
 from analysis.errors import InputError
 from analysis.grid import Grid
 from analysis.spectra import values_at
+from analysis.transposed import Operator, untransposed
 
 _FIRST_POINTS = 8
 
@@ -40,7 +41,7 @@ class Distribution:
 
 
 def estimate_singular_values(
-    coupling: Coupling, grid: Grid, *, tolerance: float = 0.01
+    coupling: Operator, grid: Grid, *, tolerance: float = 0.01
 ) -> Distribution:
     """Distribution of the singular values of a periodic operator from a grid of few frequencies.
 
@@ -54,7 +55,7 @@ def estimate_singular_values(
         tolerance: largest ``distance`` to stop at, a share between 0 and 1.
 
     Raises:
-        InputError: for another boundary, a tolerance outside (0, 1) and weights that are not finite.
+        InputError: for another boundary, a tolerance outside (0, 1), weights that are not finite.
 
     >>> from analysis.couplings import Depthwise
     >>> stencil = Depthwise(np.array([[1.0, -2.0, 1.0]]))
@@ -66,6 +67,7 @@ def estimate_singular_values(
         raise InputError("a periodic grid", grid.boundary, "ask for all singular values")
     if not 0 < tolerance < 1:
         raise InputError("a tolerance between 0 and 1", tolerance, "pass 0.01")
+    coupling, grid = untransposed(coupling, grid)
     coupling.largest_weight()
     output = coupling.output_grid(grid).shape
     points, before = _FIRST_POINTS, None
@@ -79,8 +81,8 @@ def estimate_singular_values(
             distance = kolmogorov_distance(before, values)
             if distance <= tolerance:
                 words = (
-                    f"estimate from {_by(shape)} of {_by(output)} frequencies; the distance is that "
-                    "to half of the points, no bound"
+                    f"estimate from {_by(shape)} of {_by(output)} frequencies; the distance is "
+                    "that to half of the points, no bound"
                 )
                 return Distribution(values, shape, distance, words)
         points, before = 2 * points, values

@@ -36,4 +36,5 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     names = list(known)
     near = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
     remedy = f"did you mean '{near[0]}'?" if near else f"choose one of the {len(names)} names"
-    return InputError(f"a {kind} out of {', '.join(names)}", f"'{name}'", remedy)
+    article = "an" if kind[0] in "aeiou" else "a"
+    return InputError(f"{article} {kind} out of {', '.join(names)}", f"'{name}'", remedy)

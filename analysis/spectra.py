@@ -29,6 +29,7 @@ from analysis.grid import Grid
 from analysis.grid_search import largest_on_grid
 from analysis.search import chunk_size, chunks, finish, search_supremum
 from analysis.stencils import extension_norm
+from analysis.transposed import Operator, refuse_scaling, untransposed
 
 ACCURACIES = ("values", "norm")
 """What ``singular_values`` may be asked for."""
@@ -88,7 +89,7 @@ class SymbolValues:
         return xp.flip(xp.sort(xp.concat([xp.repeat(pairs, 2), once])))
 
 
-def singular_values(coupling: Coupling, grid: Grid, *, accuracy: str = "values") -> Array:
+def singular_values(coupling: Operator, grid: Grid, *, accuracy: str = "values") -> Array:
     """All singular values at an image size, descending, in the namespace of the weights.
 
     Arguments, errors and routes as ``symbol_values``; shape ``(pixels_out * c,)`` with
@@ -101,7 +102,7 @@ def singular_values(coupling: Coupling, grid: Grid, *, accuracy: str = "values")
     return symbol_values(coupling, grid, accuracy=accuracy).sorted()
 
 
-def symbol_values(coupling: Coupling, grid: Grid, *, accuracy: str = "values") -> SymbolValues:
+def symbol_values(coupling: Operator, grid: Grid, *, accuracy: str = "values") -> SymbolValues:
     """All singular values at an image size, frequency by frequency.
 
     Depthwise and square circulant operators: moduli of their scalars; pointwise: one decomposition
@@ -131,6 +132,7 @@ def symbol_values(coupling: Coupling, grid: Grid, *, accuracy: str = "values") -
             "reflect, which is not a normal matrix",
             "ask for its eigenvalues or its norm interval",
         )
+    coupling, grid = untransposed(coupling, grid)
     coupling.largest_weight()  # refuses weights that are not finite
     if not any(coupling.radius):  # one matrix for all frequencies
         pixels = coupling.output_grid(grid).size
@@ -179,7 +181,7 @@ def _roots(matrices: Array) -> Array:
     return xp.reshape(values, (count, groups * size))
 
 
-def eigenvalues(coupling: Coupling, grid: Grid) -> Array:
+def eigenvalues(coupling: Operator, grid: Grid) -> Array:
     """All eigenvalues at an image size, complex, in no particular order.
 
     Args:
@@ -193,6 +195,7 @@ def eigenvalues(coupling: Coupling, grid: Grid) -> Array:
     >>> np.sort(eigenvalues(Depthwise(np.array([[1.0, -2.0, 1.0]])), Grid((4,))).real.round(12))
     array([-4., -2., -2.,  0.])
     """
+    coupling, grid = untransposed(coupling, grid)  # real weights: the spectrum of K^T is that of K
     if coupling.stride != 1 or coupling.channels_out != coupling.channels_in:
         raise InputError(
             "as many output as input channels and stride 1",
@@ -218,7 +221,7 @@ def spectral_radius(coupling: Coupling, grid: Grid) -> float:
     return float(np.abs(to_numpy(eigenvalues(coupling.double(), grid))).max())
 
 
-def norm(coupling: Coupling, grid: Grid, *, row_scaling: Array | None = None) -> NormInterval:
+def norm(coupling: Operator, grid: Grid, *, row_scaling: Array | None = None) -> NormInterval:
     """Interval for ``||K||_2`` (largest singular value) at an image size and boundary.
 
     Periodic (and replicate with axis-even stencils): exact, the largest norm of the symbol on the
@@ -229,8 +232,11 @@ def norm(coupling: Coupling, grid: Grid, *, row_scaling: Array | None = None) ->
     Args:
         coupling: the operator.
         grid: image size and boundary.
-        row_scaling: ``s >= 0`` of shape ``(c_out,)``; gives the norm of ``diag(s)^(1/2) K``.
+        row_scaling: ``s >= 0`` of shape ``(c_out,)``; gives the norm of ``diag(s)^(1/2) K`` (of an
+            operator that is not transposed).
     """
+    refuse_scaling(coupling, row_scaling)
+    coupling, grid = untransposed(coupling, grid)
     operator, unit = scaled_double(coupling, row_scaling)
     result = _unit_norm(operator, grid)
     return NormInterval(result.lower * unit, result.upper * unit, result.statement)
@@ -315,8 +321,8 @@ def _damped_wave(operator: Coupling, grid: Grid, frequency: np.ndarray) -> np.nd
     for axis, n in enumerate(grid.shape):
         envelope = np.sin(np.pi * (np.arange(n) + 1) / (n + 1))
         wave = wave * envelope.reshape([-1 if a == axis else 1 for a in range(grid.dimension)])
-    dense = Full(to_numpy(operator.dense_weight())).symbol_at(frequency[None, :]).blocks()
-    _, _, adjoint_vectors = np.linalg.svd(to_numpy(dense)[0, 0])
+    dense = Full(to_numpy(operator.dense_weight()), dilation=operator.dilation)
+    _, _, adjoint_vectors = np.linalg.svd(dense.symbol_at(frequency[None, :]).blocks()[0, 0])
     vector: np.ndarray = np.conj(adjoint_vectors[0])
     start = np.real(vector[:, None] * wave.ravel()[None, :]).ravel()
     noise = np.random.default_rng(0).standard_normal(start.size)
