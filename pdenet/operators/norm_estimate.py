@@ -27,6 +27,7 @@ LOST = 1e-4
 _MOST_STEPS = 4
 _ROUNDS = 4
 """Steps in which the patrol has seen all cells."""
+_NOISE = 0.03
 _NEAR, _PROMISING = 0.03, 0.1
 """Shares of the norm below it: of a follower that is decomposed, of a cell that is climbed from."""
 _APART, _MET = 0.4, 0.05
@@ -96,7 +97,7 @@ class NormEstimate:
         self._count, self._longest = places, longest
         self._interval, self._turn, self._due = 1, 0, 0
         self._followed: _Places | None = None
-        self._patrol: _Places | None = None
+        self._patrol: _Patrol | None = None
 
     def __call__(self, coupling: Coupling) -> Tensor:
         """The estimate at these weights, a scalar tensor of their precision and device."""
@@ -147,25 +148,60 @@ class NormEstimate:
         return places.ordered()
 
     def _look_around(self, still: Coupling, places: _Places) -> None:
-        """Look at a part of all cells; the most promising takes the place of the weakest."""
+        """Look at a part of all cells; a promising one takes the place of the weakest."""
         if self._patrol is None:
-            self._patrol = _cells(still)
-        patrol = self._patrol
-        part = np.arange(self._turn % _ROUNDS, len(patrol.norms), _ROUNDS)
-        here = _Places(*(getattr(patrol, f.name)[part] for f in fields(patrol)))
-        _iterate(still, here)
-        patrol.vectors[part], patrol.norms[part] = here.vectors, here.norms
+            self._patrol = _Patrol.of(still)
+        frequencies, norms = self._patrol.visit(still, self._turn)
         # Of two that have met on one maximum the weaker is free.
         for n in range(1, len(places.norms)):
             if _nearest(places.frequencies[:n], places.frequencies[n], still) < _MET:
                 places.norms[n] = 0.0
         weakest = int(np.argmin(places.norms))
         least = max(places.norms[weakest], places.norms[0] * (1 - _PROMISING))
-        for n in map(int, np.flatnonzero(here.norms > least)):
-            if _nearest(places.frequencies, here.frequencies[n], still) > _APART:
-                places.put(weakest, peak_at(still, here.frequencies[n]))
+        for n in map(int, np.argsort(-norms)):
+            if norms[n] <= least:
+                break
+            near = _nearest(places.frequencies, frequencies[n], still) < _APART
+            if not near or norms[n] > places.norms[0]:
+                places.put(weakest, peak_at(still, frequencies[n]))
                 _climb(still, places, weakest)
                 break
+
+
+@dataclass(frozen=True, eq=False)
+class _Patrol:
+    """Cells that cover the frequencies, a part of them visited in every step.
+
+    Attributes:
+        centres: of the cells, shape ``(n, d)``.
+        vectors: right vectors of all blocks there, complex, shape ``(n, g, columns)``.
+        noise: a fixed vector, a little of which keeps others from being orthogonal to a new leader.
+    """
+
+    centres: np.ndarray
+    vectors: np.ndarray
+    noise: np.ndarray
+
+    @classmethod
+    def of(cls, still: Coupling) -> _Patrol:
+        """All cells with random vectors."""
+        centres = tile(still.radius, still.stride, 2).centres
+        _, groups, _, columns = still.symbol_at(centres[:1]).blocks().shape
+        rng = np.random.default_rng(0)
+        noise = rng.standard_normal(columns) + 1j * rng.standard_normal(columns)
+        noise /= np.linalg.norm(noise)
+        return cls(centres, np.broadcast_to(noise, (len(centres), groups, columns)).copy(), noise)
+
+    def visit(self, still: Coupling, turn: int) -> tuple[np.ndarray, np.ndarray]:
+        """Power iterations at the cells whose turn it is: frequencies and the largest norms."""
+        # Scalars are as cheap everywhere as at a few places.
+        rounds = _ROUNDS if len(self.noise) > 1 else 1
+        part = np.arange(turn % rounds, len(self.centres), rounds)
+        blocks = still.symbol_at(self.centres[part]).blocks()
+        vectors = self.vectors[part] + _NOISE * self.noise.astype(blocks.dtype)
+        vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+        norms, self.vectors[part] = _power(blocks, vectors)
+        return self.centres[part], norms.max(axis=1)
 
 
 def _climb(still: Coupling, places: _Places, n: int) -> None:
@@ -205,23 +241,28 @@ def _nearest(frequencies: np.ndarray, frequency: np.ndarray, still: Coupling) ->
     return float(angles.min())
 
 
-def _cells(still: Coupling) -> _Places:
-    """All cells with vectors to start from, the leading block of each."""
-    centres = tile(still.radius, still.stride, 2).centres
-    peaks = [peak_at(still, centre) for centre in centres]
-    return _Places.of(peaks)
-
-
 def _iterate(still: Coupling, places: _Places) -> None:
-    """Two power iterations on ``K^* K`` at all places."""
+    """Power iterations at all places."""
     rows = np.arange(len(places.norms))
     blocks = still.symbol_at(places.frequencies).blocks()[rows, places.groups]
-    vectors = places.vectors
-    for _ in range(2 if vectors.shape[1] > 1 else 0):
-        images = (blocks @ vectors[:, :, None])[:, :, 0]
+    norms, vectors = _power(blocks[:, None], places.vectors[:, None])
+    places.norms[...], places.vectors[...] = norms[:, 0], vectors[:, 0]
+
+
+def _power(blocks: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two power iterations on ``K^* K``.
+
+    Args:
+        blocks: shape ``(n, g, rows, columns)``.
+        vectors: unit right vectors, shape ``(n, g, columns)``.
+
+    Returns:
+        ``||K v||``, shape ``(n, g)``, and the unit vectors ``v``.
+    """
+    for _ in range(2 if vectors.shape[-1] > 1 else 0):
+        images = (blocks @ vectors[..., None])[..., 0]
         # K^* u as the conjugate of u^* K: no adjoint of all blocks is written.
-        moved = np.conj(np.conj(images)[:, None, :] @ blocks)[:, 0, :]
-        lengths = np.linalg.norm(moved, axis=1, keepdims=True)
+        moved = np.conj(np.conj(images)[..., None, :] @ blocks)[..., 0, :]
+        lengths = np.linalg.norm(moved, axis=-1, keepdims=True)
         vectors = np.where(lengths > 0, moved / np.maximum(lengths, 1e-30), vectors)
-    places.vectors[...] = vectors
-    places.norms[...] = np.linalg.norm((blocks @ vectors[:, :, None])[:, :, 0], axis=1)
+    return np.linalg.norm((blocks @ vectors[..., None])[..., 0], axis=-1), vectors
