@@ -17,6 +17,10 @@ EXAMPLE = "pdenet bench operators --quick --json rows.json"
 
 BENCHMARKS = ("spectra", "operators", "training")
 
+_TITLE = "section"
+_APART = (_TITLE, "threads", "device")
+"""Keys whose values have tables of their own."""
+
 
 def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help="spectra, operators or training.")],
@@ -52,18 +56,32 @@ def _load(name: str) -> Any:
 
 
 def _show(output: Output, rows: list[dict[str, Any]]) -> None:
-    """All rows in one table, its columns the keys of the first row."""
-    names = list(rows[0]) if rows else []
-    numbers = [name for name in names if rows and isinstance(rows[0][name], (int, float))]
-    table = new_table(
-        *(name.replace("_", " ") for name in names),
-        right=[name.replace("_", " ") for name in numbers],
-    )
+    """One table a section, threads and device; what does not vary in it stands above it."""
+    tables: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        table.add_row(
-            *(
-                number(row[name], 3) if isinstance(row[name], float) else str(row[name])
-                for name in names
-            )
-        )
+        tables.setdefault(tuple(row.get(name) for name in _APART), []).append(row)
+    for (section, *_), some in tables.items():
+        names = [name for name in dict.fromkeys(n for row in some for n in row) if name != _TITLE]
+        values = {name: [row.get(name) for row in some] for name in names}
+        same = [n for n in names if section and len(some) > 1 and len(set(values[n])) == 1]
+        if section:
+            shared = ", ".join(f"{_words(name)} {_text(values[name][0])}" for name in same)
+            output.console.print(f"\n{section}", style="bold", markup=False)
+            output.console.print(shared, style="dim", markup=False)
+        _print_table(output, {name: values[name] for name in names if name not in same})
+
+
+def _print_table(output: Output, columns: dict[str, list[Any]]) -> None:
+    numbers = [n for n, values in columns.items() if isinstance(values[0], (int, float))]
+    table = new_table(*map(_words, columns), right=map(_words, numbers))
+    for values in zip(*columns.values(), strict=True):
+        table.add_row(*map(_text, values))
     output.console.print(table)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _text(value: Any) -> str:
+    return number(value, 3) if value is None or isinstance(value, float) else str(value)
