@@ -11,7 +11,8 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ Rows = list[dict[str, Any]]
 RESULTS = Path(__file__).parent / "results"
 
 
-def interleaved(work: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+def interleaved(
+    work: Mapping[str, Callable[[], Any]], repeats: int, *, warm: int = 2
+) -> dict[str, float]:
     """Median seconds of every candidate; rounds over all of them share the machine's moods.
 
     Every round begins with another candidate, so that none always runs in the wake of the same one.
+    Before them come `warm` rounds in which caches, threads and page faults are paid.
     """
     times: dict[str, list[float]] = {name: [] for name in work}
-    for run in (*work.values(), *work.values()):
-        run()  # caches, threads and page faults are paid outside of the measurement
+    for run in tuple(work.values()) * warm:
+        run()
     candidates = list(work.items())
     for turn in range(repeats):
         first = turn % len(candidates)
@@ -37,6 +41,27 @@ def interleaved(work: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str
             run()
             times[name].append(time.perf_counter() - started)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def thread_counts() -> list[int]:
+    """One thread, and as many as NumPy or PyTorch would take where that is more."""
+    found = machine()
+    return sorted({1, max(found["numpy_threads"], found["torch_threads"])})
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """So many threads of NumPy, SciPy and PyTorch."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    try:
+        with threadpool_limits(count):
+            torch.set_num_threads(count)
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def machine() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -10,24 +11,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import ks_2samp
 
+from analysis import backend
+from analysis.couplings import Full
+from analysis.grid import Grid
 from pdenet.networks import NetworkConfig, PDENet
 
 ROOT = Path(__file__).parents[2]
 
 
+def load_script(name: str):
+    file = ROOT / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def script(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-
-    def load(name: str):
-        file = ROOT / "benchmarks" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(f"benchmark_{name}", file)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
+    return load_script
 
 
 def test_the_plain_network_is_the_network(script) -> None:
@@ -59,12 +64,160 @@ def test_the_peer_of_lean_is_lean(script) -> None:
         torch.testing.assert_close(lean(images), peer(images))
 
 
-def test_half_of_the_frequencies_hold_the_norm(script) -> None:
-    spectra = script("spectra")
-    weight = np.random.default_rng(0).standard_normal((3, 2, 3, 3))
-    whole, half = spectra._fft_svd(weight, 8), spectra._half_svd(weight, 8)
-    assert half.size == whole.size * 5 / 8
+SIDE = 6
+WEIGHTS = [(2, 3), (3, 2), (4, 4)]
+
+
+def random_weight(channels: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(channels).standard_normal((*channels, 3, 3))
+
+
+def dense_values(weight: np.ndarray, boundary: str = "periodic") -> np.ndarray:
+    """Of the matrix of all pixels, built from shifts: no transform."""
+    matrix = Full(weight).to_dense(Grid((SIDE, SIDE), boundary=boundary))
+    return np.linalg.svd(matrix, compute_uv=False)
+
+
+@pytest.mark.parametrize("library", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize("channels", WEIGHTS)
+def test_transform_and_decomposition_give_all_values(script, channels, library) -> None:
+    peers, weight = script("_peers"), random_weight(channels)
+    whole = np.asarray(peers.fft_svd(library(weight), SIDE))
+    np.testing.assert_allclose(np.sort(whole.ravel())[::-1], dense_values(weight), atol=1e-12)
+    half = np.asarray(peers.fft_svd(library(weight), SIDE, half=True))
+    assert half.size == whole.size * (SIDE // 2 + 1) / SIDE
     assert half.max() == pytest.approx(whole.max())
+
+
+@pytest.mark.parametrize("library", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize("channels", WEIGHTS)
+def test_gram_iteration_bounds_the_norm_and_tightens(script, channels, library) -> None:
+    weight = random_weight(channels)
+    norm, iterate = dense_values(weight)[0], script("_peers").gram_iteration
+    bounds = [iterate(library(weight), SIDE, iterations=n) / norm for n in range(8)]
+    assert all(a >= b >= 1 - 1e-14 for a, b in itertools.pairwise(bounds))
+    least = min(channels) ** 0.5
+    assert all(bound <= least ** (0.5**n) + 1e-12 for n, bound in enumerate(bounds))
+
+
+def test_gram_iteration_of_great_and_tiny_weights(script) -> None:
+    peers, weight = script("_peers"), random_weight((4, 4))
+    bound = peers.gram_iteration(weight, SIDE)
+    for scale in (1e-60, 1e60):
+        assert peers.gram_iteration(scale * weight, SIDE) == pytest.approx(scale * bound)
+
+
+@pytest.mark.parametrize("channels", WEIGHTS)
+def test_power_iterations_approach_the_norm_under_zero_padding(script, channels) -> None:
+    peers, weight = script("_peers"), torch.from_numpy(random_weight(channels))
+    norm = dense_values(weight.numpy(), "zeros")[0]
+    found, _ = peers.power_iteration(weight, SIDE, tolerance=1e-12)
+    assert norm * (1 - 1e-5) < found < norm * (1 + 1e-12)
+    quick, steps = peers.power_iteration(weight, SIDE, tolerance=1e-2)
+    assert quick < found and steps < 100
+    torch.manual_seed(0)
+    warm, leaf = peers.WarmPower(weight, SIDE), weight.clone().requires_grad_()
+    for _ in range(5000):
+        value = warm(leaf)
+    value.backward()
+    assert float(value.detach()) == pytest.approx(norm, rel=1e-4)
+    # The norm is linear along the weight itself.
+    assert float((leaf.grad * weight).sum()) == pytest.approx(norm, rel=1e-4)
+
+
+def test_the_remaining_norms(script) -> None:
+    peers, weight = script("_peers"), random_weight((4, 4))
+    assert peers.lanczos(weight, SIDE) == pytest.approx(dense_values(weight)[0], rel=1e-3)
+    leaf = torch.from_numpy(weight).requires_grad_()
+    norm = peers.svd_norm(leaf, SIDE)
+    norm.backward()
+    assert float(norm.detach()) == pytest.approx(dense_values(weight)[0])
+    assert float((leaf.grad * leaf.detach()).sum()) == pytest.approx(dense_values(weight)[0])
+    # One strong direction: sixteen iterations are enough.
+    weight = 0.01 * weight + np.multiply.outer(np.ones(4), np.ones((4, 3, 3)))
+    reshaped = peers.reshaped_norm(torch.from_numpy(weight))
+    assert reshaped == pytest.approx(np.linalg.norm(weight.reshape(4, -1), 2), rel=1e-4)
+
+
+def test_samples_are_spread_over_all_frequencies(script) -> None:
+    sample = script("_peers").sample
+    assert np.array_equal(sample(4, 100), np.arange(16))
+    assert {0, 255} <= set(sample(16, 8)) and len(sample(16, 8)) == 8
+
+
+@pytest.fixture(scope="module")
+def quick_rows():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        yield load_script("spectra").rows(quick=True)
+
+
+def of(rows: list[dict], section: str) -> list[dict]:
+    found = [row for row in rows if section in row["section"]]
+    assert found
+    return found
+
+
+def test_rows_of_a_section_have_the_same_keys(quick_rows) -> None:
+    keys: dict[str, set[str]] = {}
+    for row in quick_rows:
+        assert keys.setdefault(row["section"], set(row)) == set(row)
+        assert {"coupling", "threads", "device"} <= set(row)
+
+
+def test_errors_of_singular_values_are_what_is_promised(quick_rows) -> None:
+    promised = {"float64 values": 1e-11, "float64 norm": 1e-9, "float32 norm": 1e-4}
+    for row in of(quick_rows, "all singular values"):
+        assert row["error_of_large"] <= promised[row["computes"]]
+        assert row["error"] <= 1e-3
+    for row in of(quick_rows, "structured"):
+        assert row["error"] <= (1e-11 if row["computes"] == "values" else 0.0101)
+
+
+def test_certified_norms_are_as_narrow_as_asked_and_peers_near_them(quick_rows) -> None:
+    for row in of(quick_rows, "certified norm, width"):
+        assert row["width"] <= 1.0001e-3
+        # No norm at one image size is above the supremum but by what an upper bound adds.
+        assert row["peer_error"] <= (8**0.5) ** (0.5**6) - 1 + 1e-9
+
+
+def test_the_estimate_stays_close_and_the_bound_above(quick_rows) -> None:
+    for row in of(quick_rows, "norm estimate"):
+        assert row["shortfall"] <= 1e-4 and row["share_short"] == 0
+    for row in of(quick_rows, "norm bound"):
+        assert 1 <= row["least_ratio"] <= row["largest_ratio"] < 1.2
+
+
+def test_peak_memory_is_measured_and_small(quick_rows, script) -> None:
+    for row in of(quick_rows, "memory"):
+        assert 0 < row["ours_mb"] < 20
+    peak = script("_spectra_norms").peak_bytes(lambda: np.zeros(10**6))
+    assert 8e6 <= peak < 8.1e6
+
+
+def test_lapack_alone_is_alone_only_inside(script) -> None:
+    values = script("_spectra_values")
+    before = backend._LANES_FROM
+    with values.lapack_alone():
+        assert backend._LANES_FROM > 10**9
+    assert before == backend._LANES_FROM
+
+
+def test_distance_of_distributions(script) -> None:
+    distance = script("_spectra_values").kolmogorov
+    some = np.random.default_rng(0).standard_normal(50)
+    assert distance(some, some) == 0
+    assert distance(np.zeros(3), np.ones(4)) == 1
+    assert distance(np.array([0.0, 1.0]), np.array([0.0, 0.0, 1.0, 2.0])) == 0.25
+    others = np.random.default_rng(1).standard_normal(70)
+    assert distance(some, others) == pytest.approx(ks_2samp(some, others).statistic)
+
+
+def test_threads_are_given_back(script) -> None:
+    before = torch.get_num_threads()
+    with script("_common").threads(1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
 
 
 def test_rounds_begin_with_another_candidate(script) -> None:
