@@ -10,9 +10,10 @@ one of three kinds:
 
 For the first two the truth is the larger of a Fourier transform with an ascent and of what the
 certificate says is attained, which is checked. A certificate fails where its upper end is below the
-truth, its lower end above it or not attained, or its width more than was asked for.
+truth, its lower end above it or not attained by the unit vectors returned with it, or its width more
+than was asked for.
 
-    python evidence/certificates.py --count 20000
+    python evidence/certificates.py --count 100000
 
 keeps what was found after every chunk and goes on where an interrupted run of the same code ended.
 """
@@ -170,7 +171,8 @@ def examine(index: int, seed: int = SEED) -> Finding:
     found = certified_norm(operator, row_scaling=case.scaling, relative_width=width)
     weight = case.weight()
     symbol = strided_symbol_by_sum(weight, found.frequency, operator.stride)
-    attained = float(np.linalg.norm(symbol, 2))
+    attained = float(np.real(found.left.conj() @ symbol @ found.right))
+    lengths = [float(np.linalg.norm(vector)) for vector in (found.left, found.right)]
     reached = _reached(weight, operator.stride) if case.supremum is None else case.supremum
     # What is attained is a lower bound of the supremum too, and not needed where that is known.
     truth = float(reached if case.supremum is not None else max(reached, attained))
@@ -178,6 +180,7 @@ def examine(index: int, seed: int = SEED) -> Finding:
         "the upper end is below the norm": found.upper < truth * (1 - STRICT),
         "the lower end is above the norm": found.lower > truth * (1 + 1e-12),
         "the lower end is not attained": abs(found.lower - attained) > 1e-12 * truth,
+        "the vectors are not of unit length": not np.allclose(lengths, 1.0, rtol=1e-12),
         "the width is not met": found.upper > found.lower * (1 + width) * (1 + 1e-9),
     }
     single = next(iter(operator._arrays().values())).dtype == np.float32
@@ -308,7 +311,7 @@ def report(tally: dict[str, Any]) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Search, keep and report; exit 1 where a certificate fails."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--count", type=_positive, default=20_000, help="operators (20,000)")
+    parser.add_argument("--count", type=_positive, default=100_000, help="operators (100,000)")
     parser.add_argument("--seed", type=int, default=SEED, help=f"of all operators ({SEED})")
     parser.add_argument("--workers", type=_positive, default=os.cpu_count() or 1, help="processes")
     options = parser.parse_args(words)
