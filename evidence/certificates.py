@@ -10,8 +10,8 @@ one of three kinds:
 
 For the first two the truth is the larger of a Fourier transform with an ascent and of what the
 certificate says is attained, which is checked. A certificate fails where its upper end is below the
-truth, its lower end above it or not attained by the unit vectors returned with it, or its width more
-than was asked for.
+truth, its lower end above it or not attained by the unit vectors returned with it, or its width
+more than was asked for.
 
     python evidence/certificates.py --count 100000
 
