@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import lanes
+from analysis import lane_compiler, lane_kernels, lanes
 from analysis.errors import InputError
 from analysis.lanes import available, eigvalsh_lanes
 
@@ -195,16 +195,18 @@ def test_kernel_as_plain_python(size: int, width: int) -> None:
     matrices = random_gram(7, size, seed=14)
     matrices[2] = 0
     values = np.empty((7, size))
-    done = lanes._solve(
-        matrices.view(float).reshape(7, size, size, 2),
-        values,
-        np.empty((size * (size + 1), width)),
-        np.empty((8 * size, width)),
-        *(np.empty((size + 1, 2, width)) for _ in range(2)),
-        np.empty((2, 2, width)),
-        np.empty((3, 2, width)),
-        np.empty(2 * width, dtype=int),
-    )
+    # A shift of a corner that is almost diagonal overflows on its way to the right limit.
+    with np.errstate(over="ignore"):
+        done = lane_kernels.solve(
+            matrices.view(float).reshape(7, size, size, 2),
+            values,
+            np.empty((size * (size + 1), width)),
+            np.empty((8 * size, width)),
+            *(np.empty((size + 1, 2, width)) for _ in range(2)),
+            np.empty((2, 2, width)),
+            np.empty((3, 2, width)),
+            np.empty(2 * width, dtype=int),
+        )
     assert done
     assert_eigenvalues(np.sort(values), np.linalg.eigvalsh(matrices))
 
@@ -222,6 +224,16 @@ def test_no_folder_for_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
         return lambda function: function
 
     monkeypatch.setattr(numba, "njit", without_folder)
-    monkeypatch.setattr(lanes, "_teach", lambda lanes: None)
-    assert lanes._compiled.__wrapped__()[0] is lanes._solve
+    monkeypatch.setattr(lane_compiler, "_teach", lambda lanes: None)
+    assert lane_compiler.compiled.__wrapped__()[0] is lane_kernels.solve
     assert asked == [True, False]
+
+
+def test_a_numba_that_cannot_compile_is_said_and_done_without(monkeypatch) -> None:
+    def broken() -> None:
+        raise AttributeError("another interior")
+
+    monkeypatch.setattr(lanes, "_compiled", broken)
+    monkeypatch.setattr(lanes.importlib.util, "find_spec", lambda name: object())
+    with pytest.warns(UserWarning, match="LAPACK is used: another interior"):
+        assert not lanes.available.__wrapped__()
