@@ -61,10 +61,9 @@ def certified_rows(
         for peer, values in sums.items():
             found.append(
                 {
-                    "section": f"certified norm, width {WIDTH:g}",
+                    "section": f"certified norm, width {WIDTH:g}, n = {side}",
                     "coupling": "full",
                     "weights": name,
-                    "n": side,
                     "peer": peer,
                     **_ratio(ours, float(np.mean(values))),
                     "peer_error": max(errors[peer], key=abs),
@@ -88,13 +87,13 @@ def _certified(
         "fft": partial(_peers.symbol, double, side),
         "svd": partial(_peers.decomposed, matrices),
         "Gram iteration": partial(_peers.gram_iteration, double, side),
-        "Gram, torch float32": partial(_peers.gram_iteration, tensor, side),
+        "Gram, float32": partial(_peers.gram_iteration, tensor, side),
         "power iteration": partial(_peers.power_iteration, tensor, side),
     }
     if device == "cpu":
         work["spectral_norm"] = partial(_peers.reshaped_norm, tensor)
         if slow:
-            work["svds (ARPACK)"] = partial(_peers.lanczos, weight.astype(float), side)
+            work["svds"] = partial(_peers.lanczos, weight.astype(float), side)
     results: dict[str, Any] = {}
 
     def kept(name: str) -> None:
@@ -145,8 +144,7 @@ def memory_rows(sizes: Sequence[tuple[str, int, int]]) -> Rows:
 
 
 def peak_bytes(run: Callable[[], Any]) -> int:
-    """Most bytes held at a time, the second time that something runs."""
-    run()
+    """Most bytes held at a time while something runs."""
     tracemalloc.start()
     try:
         run()

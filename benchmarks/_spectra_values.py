@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from analysis.backend import to_numpy
 from analysis.certificates import certified_norm
 from analysis.coupling import Coupling
 from analysis.couplings import Circulant, Depthwise, Full, Grouped, Lean, Pointwise
+from analysis.distribution import estimate_singular_values, kolmogorov_distance
 from analysis.grid import Grid
 from analysis.spectra import SymbolValues, symbol_values
 
@@ -118,18 +120,18 @@ def full_rows(channels: int, side: int, repeats: int, count: int, device: str = 
     share, half = len(numbers) / side**2, side * (side // 2 + 1) / side**2
     peers = {
         "FFT+SVD": seconds["fft"] + seconds["svd"] / share,
-        "half FFT+SVD": seconds["rfft"] + seconds["svd"] * half / share,
-        "half, float32": seconds["rfft"] + seconds["svd in float32"] * half / share,
+        "half of it": seconds["rfft"] + seconds["svd"] * half / share,
+        "half, single": seconds["rfft"] + seconds["svd in float32"] * half / share,
     }
     truth = to_numpy(_peers.decomposed(matrices))
     found: Rows = []
     for key, run in ours.items():
         errors = _errors(run(), side, numbers, truth)
         for peer, peer_seconds in peers.items():
-            if (peer == "half, float32") <= (key[0] == "float32"):
+            if (peer == "half, single") <= (key[0] == "float32"):
                 found.append(
                     {
-                        "section": "all singular values, full coupling",
+                        "section": f"all singular values, full coupling, {channels} channels",
                         "coupling": "full",
                         "size": f"{channels}x{side}x{side}",
                         "computes": " ".join(key),
@@ -198,7 +200,7 @@ def _errors(
     difference = np.abs(values - truth) / truth.max()
     return {
         "error": float(difference.max()),
-        "error_of_large": float(difference[truth > LARGE * truth.max()].max()),
+        "error_large": float(difference[truth > LARGE * truth.max()].max()),
     }
 
 
@@ -207,7 +209,7 @@ def structured_rows(channels: int, side: int, repeats: int, device: str = "cpu")
     grid, found = Grid((side, side)), []
     for name, coupling in couplings(channels).items():
         arrays = {key: on(device, array) for key, array in coupling._arrays().items()}
-        moved = type(coupling)(**{**vars(coupling), **arrays})
+        moved = replace(coupling, **arrays)
         dense = on(device, np.asarray(coupling.dense_weight()))
         work = {
             "FFT+SVD": partial(_peers.fft_svd, dense, side),
@@ -276,13 +278,10 @@ def _slope(sizes: Sequence[int], seconds: Sequence[float]) -> float:
 
 def distribution_rows(channels: int, side: int, repeats: int, count: int) -> Rows:
     """A distribution of all values from few frequencies beside FFT+SVD of all, and its distance."""
-    estimate = getattr(spectra, "estimate_singular_values", None)
-    if estimate is None:
-        return []
     weight, grid = full_weight(channels), Grid((side, side))
     numbers = _peers.sample(side, count)
     matrices = _peers.symbol(weight, side).reshape(-1, channels, channels)[numbers]
-    run = partial(estimate, Full(weight), grid)
+    run = partial(estimate_singular_values, Full(weight), grid)
     work = {
         "svd": partial(_peers.decomposed, matrices),
         "ours": run,
@@ -294,7 +293,7 @@ def distribution_rows(channels: int, side: int, repeats: int, count: int) -> Row
     share = len(numbers) / side**2
     found = run()
     truth = symbol_values(Full(weight), grid, accuracy="norm").sorted()
-    distance = kolmogorov(np.ravel(to_numpy(found.values)), to_numpy(truth))
+    distance = kolmogorov_distance(found.values, to_numpy(truth))
     peers = {"FFT+SVD": seconds["fft"] + seconds["svd"] / share, "our values": seconds["all"]}
     return [
         {
@@ -303,17 +302,10 @@ def distribution_rows(channels: int, side: int, repeats: int, count: int) -> Row
             "size": f"{channels}x{side}x{side}",
             "peer": peer,
             **_ratio(seconds["ours"], peer_seconds),
+            "grid": "x".join(map(str, found.shape)),
             "distance": distance,
-            "stated_distance": float(found.distance),
+            "stated_distance": found.distance,
             "timed_share": share if peer == "FFT+SVD" else 1.0,
         }
         for peer, peer_seconds in peers.items()
     ]
-
-
-def kolmogorov(some: np.ndarray, others: np.ndarray) -> float:
-    """Largest difference of two empirical distribution functions."""
-    some, others = np.sort(some), np.sort(others)
-    places = np.concatenate([some, others])
-    shares = (np.searchsorted(x, places, side="right") / len(x) for x in (some, others))
-    return float(np.abs(np.subtract(*shares)).max())

@@ -63,7 +63,9 @@ def _show(output: Output, rows: list[dict[str, Any]]) -> None:
     for (section, *_), some in tables.items():
         names = [name for name in dict.fromkeys(n for row in some for n in row) if name != _TITLE]
         values = {name: [row.get(name) for row in some] for name in names}
-        same = [n for n in names if section and len(some) > 1 and len(set(values[n])) == 1]
+        same = [
+            n for n in names if section and len(some) > 1 and len(set(map(_text, values[n]))) == 1
+        ]
         if section:
             shared = ", ".join(f"{_words(name)} {_text(values[name][0])}" for name in same)
             output.console.print(f"\n{section}", style="bold", markup=False)
