@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.backend import Array, device, like, namespace
 from analysis.coupling import Coupling
-from analysis.gram import Gram, block_gram, phases
+from analysis.gram import Gram, block_gram
 from analysis.symbols import BlockSymbol, ScalarSymbol, Symbol
 from analysis.taps import (
     check_axes,
@@ -67,13 +67,10 @@ class Full(Coupling):
     def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
         return BlockSymbol(transform(flatten_taps(self.weight, 2), phases)[:, None, :, :])
 
-    def form_gradients(
-        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    def _form_gradients(
+        self, turned: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
     ) -> dict[str, np.ndarray] | None:
-        """``Re(conj(u) v^T exp(i p.w))``; None for a stride."""
-        if self.stride > 1:
-            return None
-        turned = phases(frequency[None, :], self.offsets)[0]
+        """``Re(conj(u) v^T exp(i p.w))``."""
         return {"weight": form_gradient(left, right, turned).reshape(self.weight.shape)}
 
     def gram(self) -> Gram:
@@ -148,14 +145,11 @@ class Grouped(Coupling):
     def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
         return BlockSymbol(transform(flatten_taps(self._split(), 3), phases))
 
-    def form_gradients(
-        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    def _form_gradients(
+        self, turned: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
     ) -> dict[str, np.ndarray] | None:
-        """``Re(conj(u) v^T exp(i p.w))`` in the rows of the group; None for a stride."""
-        if self.stride > 1:
-            return None
+        """``Re(conj(u) v^T exp(i p.w))`` in the rows of the group."""
         gradient = np.zeros(self.weight.shape, dtype=left.real.dtype)
-        turned = phases(frequency[None, :], self.offsets)[0]
         own = form_gradient(left, right, turned)
         rows = slice(group * len(left), (group + 1) * len(left))
         gradient[rows] = own.reshape(gradient[rows].shape)
@@ -246,16 +240,16 @@ class Circulant(Coupling):
         modes = namespace(taps).fft.fft(like(taps, phases, complex_=True), axis=0)
         return ScalarSymbol(transform(modes, phases))
 
-    def form_gradients(
-        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    def _form_gradients(
+        self, turned: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
     ) -> dict[str, np.ndarray] | None:
         """``Re(conj(u) v exp(i p.w - 2 pi i j g / C))`` for stencil ``j``, of square circulants."""
-        if self.stride > 1 or self.channels_out != self.channels_in:
+        if self.channels_out != self.channels_in:
             return None
         size = self.channels_out
         mode = np.exp(-2j * np.pi * group * np.arange(size) / size)
-        turned = np.conj(left[0]) * right[0] * phases(frequency[None, :], self.offsets)[0]
-        gradient = np.real(mode[:, None] * turned).astype(left.real.dtype)
+        value = np.conj(left[0]) * right[0] * turned
+        gradient = np.real(mode[:, None] * value).astype(left.real.dtype)
         return {"stencils": gradient.reshape(self.stencils.shape)}
 
     def group_bases(self, group: int) -> tuple[np.ndarray, np.ndarray]:

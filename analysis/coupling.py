@@ -152,8 +152,17 @@ class Coupling(ABC):
 
         Returns:
             NumPy arrays by the names of the fields that hold weights, or None where the structure
-            has no short form for them.
+            has no short form for them (a stride, parts, rows of a circulant).
         """
+        if self.stride > 1:
+            return None
+        turned = phases(frequency[None, :], self.offsets)[0]
+        return self._form_gradients(turned, group, left, right)
+
+    def _form_gradients(
+        self, turned: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    ) -> dict[str, np.ndarray] | None:
+        """``form_gradients`` from the phases of the taps, shape ``(taps,)``, for stride 1."""
         return None
 
     def group_bases(self, group: int) -> tuple[np.ndarray, np.ndarray]:

@@ -67,14 +67,11 @@ class Depthwise(Coupling):
     def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
         return ScalarSymbol(transform(flatten_taps(self.stencils, 1), phases))
 
-    def form_gradients(
-        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    def _form_gradients(
+        self, turned: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
     ) -> dict[str, np.ndarray] | None:
-        """``Re(conj(u) v exp(i p.w))`` in the channel; None for a stride."""
-        if self.stride > 1:
-            return None
+        """``Re(conj(u) v exp(i p.w))`` in the channel."""
         gradient = np.zeros(self.stencils.shape, dtype=left.real.dtype)
-        turned = phases(frequency[None, :], self.offsets)[0]
         gradient[group] = form_gradient(left, right, turned).reshape(self.kernel_shape)
         return {"stencils": gradient}
 
@@ -153,12 +150,10 @@ class Pointwise(Coupling):
     def _symbol_unstrided(self, phases: Array, *, constant: bool) -> Symbol:
         return LeanSymbol(self.matrix if constant else 0 * self.matrix, phases[:, :0])
 
-    def form_gradients(
-        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    def _form_gradients(
+        self, turned: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
     ) -> dict[str, np.ndarray] | None:
-        """``Re(conj(u) v^T)``; None for a stride."""
-        if self.stride > 1:
-            return None
+        """``Re(conj(u) v^T)``."""
         return {"matrix": np.real(np.conj(left)[:, None] * right)}
 
     def gram(self) -> Gram:
@@ -249,14 +244,11 @@ class Lean(Coupling):
         diagonals, norms = self._folded_diagonals, self.tap_norms()
         return lean_gram(self.matrix, diagonals, self.by_columns, norms, size)
 
-    def form_gradients(
-        self, frequency: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
+    def _form_gradients(
+        self, turned: np.ndarray, group: int, left: np.ndarray, right: np.ndarray
     ) -> dict[str, np.ndarray] | None:
-        """``Re(conj(u) v^T)``, and that of the diagonal times the phases; None for a stride."""
-        if self.stride > 1:
-            return None
+        """``Re(conj(u) v^T)``, and that of the diagonal times the phases."""
         m = int(self.stencils.shape[0])
-        turned = phases(frequency[None, :], self.offsets)[0]
         diagonal = (np.conj(left[:m]) * right[:m])[:, None] * turned
         stencils = np.real(diagonal).astype(left.real.dtype).reshape(self.stencils.shape)
         matrix = np.real(np.conj(left)[:, None] * right)
