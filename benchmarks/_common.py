@@ -23,7 +23,11 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def interleaved(
-    work: Mapping[str, Callable[[], Any]], repeats: int, *, warm: int = 2
+    work: Mapping[str, Callable[[], Any]],
+    repeats: int,
+    *,
+    warm: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median seconds of every candidate; rounds over all of them share the machine's moods.
 
@@ -37,9 +41,9 @@ def interleaved(
     for turn in range(repeats):
         first = turn % len(candidates)
         for name, run in candidates[first:] + candidates[:first]:
-            started = time.perf_counter()
+            started = clock()
             run()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(clock() - started)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -62,6 +66,13 @@ def threads(count: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def cpu_clock() -> Callable[[], float]:
+    """Processor time where one thread works: what other processes take does not count."""
+    import torch
+
+    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
 def machine() -> dict[str, Any]:

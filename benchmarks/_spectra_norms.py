@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any
 import _peers
 import numpy as np
 import torch
-from _common import Rows
+from _common import Rows, cpu_clock
 from _peers import WarmPower
 from _spectra_values import _ratio, full_weight, on, timed
 from _training_run import TrainedLayers
@@ -164,7 +163,7 @@ def estimate_rows(run: TrainedLayers, side: int, decompositions: int) -> Rows:
     warm, scaling = WarmPower(torch.from_numpy(run.steps[0]), side), np.ones(len(run.steps[0]))
     seconds: dict[str, list[float]] = {name: [] for name in ("ours", "power", "svd", "bound")}
     values: dict[str, list[float]] = {name: [] for name in ("ours", "power", "bound", "truth")}
-    renewals, every = 0, max(1, len(run.steps) // decompositions)
+    renewals, every, clock = 0, max(1, len(run.steps) // decompositions), cpu_clock()
 
     def follow(coupling: Full) -> float:
         nonlocal renewals
@@ -186,9 +185,9 @@ def estimate_rows(run: TrainedLayers, side: int, decompositions: int) -> Rows:
             work["svd"] = lambda leaf=leaf: _with_gradient(_peers.svd_norm(leaf, side))
         names = list(work)
         for name in names[step % len(names) :] + names[: step % len(names)]:
-            started = time.perf_counter()
+            started = clock()
             value = work[name]()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(clock() - started)
             values.setdefault(name, []).append(value)
         truth = certified_norm(Full(weight), relative_width=1e-5)
         values["truth"].append(truth.lower)

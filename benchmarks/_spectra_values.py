@@ -12,7 +12,7 @@ from typing import Any
 import _peers
 import numpy as np
 import torch
-from _common import Rows, interleaved
+from _common import Rows, cpu_clock, interleaved
 from _peers import Array
 
 from analysis import backend, spectra
@@ -68,9 +68,9 @@ def on(device: str, weight: np.ndarray, precision: str = "float64") -> Array:
 def timed(
     work: Mapping[str, Callable[[], Any]], repeats: int, device: str = "cpu", warm: int = 2
 ) -> dict[str, float]:
-    """``interleaved``, with the end of the work on an accelerator awaited."""
+    """``interleaved``, in processor time where one thread works, the end of other work awaited."""
     if device == "cpu":
-        return interleaved(work, repeats, warm=warm)
+        return interleaved(work, repeats, warm=warm, clock=cpu_clock())
 
     def awaited(run: Callable[[], Any]) -> None:
         run()
@@ -254,7 +254,7 @@ def cost_rows(channels: Sequence[int], sides: Sequence[int], repeats: int) -> Ro
             work[f"values {c} {n}"] = partial(symbol_values, coupling, Grid((n, n)))
             if n == side:
                 work[f"norm {c} {n}"] = partial(certified_norm, coupling)
-        seconds = interleaved(work, repeats, warm=1)
+        seconds = timed(work, repeats, warm=1)
         for what in ("values", "norm"):
             by_channels = [seconds[f"{what} {c} {side}"] for c in channels]
             row = {
@@ -287,9 +287,9 @@ def distribution_rows(channels: int, side: int, repeats: int, count: int) -> Row
         "ours": run,
         "all": partial(symbol_values, Full(weight), grid, accuracy="norm"),
     }
-    seconds = interleaved(work, repeats, warm=1)
+    seconds = timed(work, repeats, warm=1)
     # The transform of all frequencies takes gigabytes: once is enough.
-    seconds |= interleaved({"fft": partial(_peers.symbol, weight, side)}, 1, warm=0)
+    seconds |= timed({"fft": partial(_peers.symbol, weight, side)}, 1, warm=0)
     share = len(numbers) / side**2
     found = run()
     truth = symbol_values(Full(weight), grid, accuracy="norm").sorted()

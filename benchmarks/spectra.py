@@ -6,11 +6,12 @@ do; Gram iteration (Delattre et al. 2023); power iteration through the convoluti
 2017) until it grows by less than 1e-4 in a step; `spectral_norm` of PyTorch, the norm of a reshaped
 matrix; SciPy's `svds` of the matrix-free operator.
 
-`times_faster` is the peer's time over ours, medians of interleaved rounds. `timed_share` below one:
-the peer decomposed that share of the frequencies and is scaled to all. Errors are relative to the
-norm. A norm of one image size is no bound for another; `certified_norm` bounds the norm for every
-image size and boundary without extension. Trained layers come from small networks on the digits
-that are trained on the spot.
+`times_faster` is the peer's time over ours, medians of interleaved rounds, on one thread of
+processor time, which other processes disturb less. `timed_share` below one: the peer decomposed
+that share of the frequencies and is scaled to all. Errors are relative to the norm. A norm of one
+image size is no bound for another; `certified_norm` bounds the norm for every image size and
+boundary without extension. Trained layers come from small networks on the digits that are trained
+on the spot.
 
 `python benchmarks/spectra.py --full` adds the long rows: more channels, ARPACK on large images.
 """
