@@ -59,7 +59,7 @@ def couplings(channels: int) -> dict[str, Coupling]:
 
 
 def on(device: str, weight: np.ndarray, precision: str = "float64") -> Array:
-    """The weights as NumPy holds them on the CPU, as a tensor elsewhere."""
+    """The weights in NumPy for ``cpu``, as a tensor for any other device (``cpu:0`` too)."""
     if device == "cpu":
         return weight.astype(precision)
     return torch.as_tensor(weight, dtype=getattr(torch, precision), device=device)
@@ -74,7 +74,8 @@ def timed(
 
     def awaited(run: Callable[[], Any]) -> None:
         run()
-        torch.cuda.synchronize()
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize()
 
     return interleaved({k: partial(awaited, run) for k, run in work.items()}, repeats, warm=warm)
 

@@ -194,6 +194,16 @@ def test_peak_memory_is_measured_and_small(quick_rows, script) -> None:
     assert 8e6 <= peak < 8.1e6
 
 
+def test_rows_of_tensors_as_an_accelerator_would_give_them(script) -> None:
+    values, norms = script("_spectra_values"), script("_spectra_norms")
+    rows = values.full_rows(4, 4, 1, 16, device="cpu:0")
+    rows += values.structured_rows(4, 4, 1, device="cpu:0")
+    assert all(row["error"] < 1e-5 or row["computes"] == "norm" for row in rows)
+    layers = {"random": [values.full_weight(4)]}
+    for row in norms.certified_rows(layers, 4, 1, count=16, device="cpu:0"):
+        assert row["peer_error"] < 0.02 and row["width"] <= 1.0001e-3
+
+
 def test_lapack_alone_is_alone_only_inside(script) -> None:
     values = script("_spectra_values")
     before = backend._LANES_FROM
