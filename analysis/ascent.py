@@ -17,28 +17,6 @@ _SETTLED = 1e-15
 
 
 @dataclass(frozen=True, eq=False)
-class Expansion:
-    """Second-order expansion of the largest eigenvalue of ``G = K^* K`` in the frequency.
-
-    Attributes:
-        frequency: where, shape ``(d,)``.
-        group: the diagonal block it belongs to.
-        value: the eigenvalue, the square of the norm.
-        gradient, hessian: of it, shapes ``(d,)`` and ``(d, d)``.
-        right: its unit eigenvector, shape ``(k,)``.
-        response: derivatives of the eigenvector, shape ``(k, d)``.
-    """
-
-    frequency: np.ndarray
-    group: int
-    value: float
-    gradient: np.ndarray
-    hessian: np.ndarray
-    right: np.ndarray
-    response: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
 class Peak:
     """A value of the norm and what attains it: ``value = Re u* K^(w) v`` for unit vectors.
 
@@ -56,26 +34,53 @@ class Peak:
     right: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """Second-order expansion of the largest eigenvalue of ``G = K^* K`` in the frequency.
+
+    Attributes:
+        peak: the norm there and its vectors.
+        value: the eigenvalue, the square of the norm.
+        gradient, hessian: of it, shapes ``(d,)`` and ``(d, d)``.
+        vector: its unit eigenvector, shape ``(k,)``.
+        response: derivatives of the eigenvector, shape ``(k, d)``.
+    """
+
+    peak: Peak
+    value: float
+    gradient: np.ndarray
+    hessian: np.ndarray
+    vector: np.ndarray
+    response: np.ndarray
+
+
 def peak_at(operator: Coupling, frequency: np.ndarray) -> Peak:
     """The norm at one frequency (NumPy weights): ``||K^(w) v||`` at the leading ``v``."""
-    blocks = operator.symbol_at(frequency[None, :]).blocks()[0]
-    wide = blocks.shape[-1] > blocks.shape[-2]
-    group, _, vector = _leading(_adjoint(blocks) if wide else blocks)
-    return _peak(frequency, group, blocks[group], vector)
+    blocks, wide = _narrow(operator.symbol_at(frequency[None, :]).blocks()[0])
+    group, _, vector = _leading(blocks)
+    return _peak(frequency, group, vector, blocks[group] @ vector, wide)
 
 
 def step_from(operator: Coupling, here: Expansion, share: float = 1.0) -> Peak:
     """Where a share of a Newton step leads, the vectors by their first-order response."""
     step = share * uphill_step(here, operator.radius)
-    frequency, vector = here.frequency + step, here.right + here.response @ step
-    block = operator.symbol_at(frequency[None, :]).blocks()[0, here.group]
-    return _peak(frequency, here.group, block, vector / np.linalg.norm(vector))
+    frequency, group = here.peak.frequency + step, here.peak.group
+    vector = here.vector + here.response @ step
+    vector = vector / np.linalg.norm(vector)
+    blocks, wide = _narrow(operator.symbol_at(frequency[None, :]).blocks()[0, [group]])
+    return _peak(frequency, group, vector, blocks[0] @ vector, wide)
 
 
-def _peak(frequency: np.ndarray, group: int, block: np.ndarray, vector: np.ndarray) -> Peak:
-    """The norm that a unit vector of the smaller side attains, and its partner."""
-    wide = block.shape[-1] > block.shape[-2]
-    image = (_adjoint(block) if wide else block) @ vector
+def _narrow(blocks: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Blocks with at most as many columns as rows: their adjoints where they were wide."""
+    wide = blocks.shape[-1] > blocks.shape[-2]
+    return (_adjoint(blocks) if wide else blocks), wide
+
+
+def _peak(
+    frequency: np.ndarray, group: int, vector: np.ndarray, image: np.ndarray, wide: bool
+) -> Peak:
+    """The norm that a unit vector of the smaller side attains by its image."""
     value = float(np.linalg.norm(image))
     other = image / value if value else np.eye(len(image), dtype=complex)[0]
     left, right = (vector, other) if wide else (other, vector)
@@ -105,7 +110,7 @@ def ascend(operator: Coupling, frequency: np.ndarray) -> Peak:
         if there.value <= here.value:
             break
         frequency, here = frequency + step, there
-    return peak_at(operator, frequency)
+    return here.peak
 
 
 def uphill_step(here: Expansion, radius: tuple[int, ...]) -> np.ndarray:
@@ -127,21 +132,20 @@ def uphill_step(here: Expansion, radius: tuple[int, ...]) -> np.ndarray:
 def expand(operator: Coupling, frequency: np.ndarray) -> Expansion:
     """The largest eigenvalue of the Gram matrices at a frequency (NumPy weights)."""
     d = operator.dimension
-    blocks = operator.symbol_at(frequency[None, :]).blocks()[0]
-    derivatives = operator.derivatives_at(frequency, _derivative_orders(d))
-    if blocks.shape[-1] > blocks.shape[-2]:  # K K^* is the smaller one: K^* K of the adjoint
-        blocks, derivatives = _adjoint(blocks), _adjoint(derivatives)
-    group, value, right = _leading(blocks)
+    blocks, wide = _narrow(operator.symbol_at(frequency[None, :]).blocks()[0])
+    derivatives, _ = _narrow(operator.derivatives_at(frequency, _derivative_orders(d)))
+    group, value, vector = _leading(blocks)
     block, first, second = blocks[group], derivatives[:d, group], derivatives[d:, group]
-    image, moved, bent = block @ right, first @ right, second @ right
+    image, moved, bent = block @ vector, first @ vector, second @ vector
     gradient = 2 * np.real(moved.conj() @ image)
     turned = (_adjoint(first) @ image + moved @ block.conj()).T
-    response = _respond(block, value, right, turned)
+    response = _respond(block, value, vector, turned)
     bending = np.zeros((d, d))
     bending[np.triu_indices(d)] = np.real(bent.conj() @ image)
     bending += np.triu(bending, 1).T
     hessian = 2 * (np.real(moved.conj() @ moved.T + _adjoint(turned) @ response) + bending)
-    return Expansion(frequency, group, value, gradient, hessian, right, response)
+    peak = _peak(frequency, group, vector, image, wide)
+    return Expansion(peak, value, gradient, hessian, vector, response)
 
 
 def _derivative_orders(dimension: int) -> list[tuple[int, ...]]:

@@ -42,24 +42,27 @@ class _Places:
         frequencies: shape ``(m, d)``, radians a pixel.
         groups: the diagonal block of the symbol, shape ``(m,)``.
         vectors: unit right vectors ``v`` of the block, complex, shape ``(m, columns)``.
+        images: ``K^(w) v``, shape ``(m, rows)``.
         norms: ``||K^(w) v||``, shape ``(m,)``.
     """
 
     frequencies: np.ndarray
     groups: np.ndarray
     vectors: np.ndarray
+    images: np.ndarray
     norms: np.ndarray
 
     @classmethod
     def of(cls, peaks: list[Peak]) -> _Places:
         """Local maxima as places."""
-        names = ("frequency", "group", "right", "value")
-        return cls(*(np.array([getattr(peak, name) for peak in peaks]) for name in names))
+        rows = [(p.frequency, p.group, p.right, p.value * p.left, p.value) for p in peaks]
+        return cls(*map(np.array, zip(*rows, strict=True)))
 
     def put(self, n: int, peak: Peak) -> None:
         """Replace one place."""
         self.frequencies[n], self.groups[n] = peak.frequency, peak.group
         self.vectors[n], self.norms[n] = peak.right, peak.value
+        self.images[n] = peak.value * peak.left
 
     def ordered(self) -> _Places:
         """The largest norm first."""
@@ -104,9 +107,8 @@ class NormEstimate:
         with torch.no_grad():
             still = coupling.numpy()
             places = self._follow(still)
-        frequency, group, right = (places.frequencies[0], int(places.groups[0]), places.vectors[0])
-        image = still.symbol_at(frequency[None, :]).blocks()[0, group] @ right
-        left = image / max(float(np.linalg.norm(image)), 1e-30)
+        frequency, group, right = places.frequencies[0], int(places.groups[0]), places.vectors[0]
+        left = places.images[0] / max(float(places.norms[0]), 1e-30)
         gradients = still.form_gradients(frequency, group, left, right)
         if gradients is None:
             block = coupling.symbol_at(frequency[None, :]).blocks()[0, group]
@@ -135,15 +137,14 @@ class NormEstimate:
         """The places after a small change of the weights."""
         _iterate(still, places)
         places = places.ordered()
-        # The leader is decomposed in every step, one that may lead in its turn.
+        # The leader is decomposed in every step and climbs in every second, when others rest.
         near = int(np.sum(places.norms >= places.norms[0] * (1 - _NEAR)))
-        other = self._turn // 2 % near
-        moving = other if self._turn % 2 else 0
-        for n in {0, moving}:
-            if n == moving:
-                _climb(still, places, n)
-            else:
-                places.put(n, peak_at(still, places.frequencies[n]))
+        if self._turn % 2:
+            places.put(0, peak_at(still, places.frequencies[0]))
+            if near > 1:
+                _climb(still, places, 1 + self._turn // 2 % (near - 1))
+        else:
+            _climb(still, places, 0)
         self._look_around(still, places)
         return places.ordered()
 
@@ -163,7 +164,7 @@ class NormEstimate:
                 break
             near = _nearest(places.frequencies, frequencies[n], still) < _APART
             if not near or norms[n] > places.norms[0]:
-                places.put(weakest, peak_at(still, frequencies[n]))
+                places.frequencies[weakest] = frequencies[n]
                 _climb(still, places, weakest)
                 break
 
@@ -200,15 +201,15 @@ class _Patrol:
         blocks = still.symbol_at(self.centres[part]).blocks()
         vectors = self.vectors[part] + _NOISE * self.noise.astype(blocks.dtype)
         vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-        norms, self.vectors[part] = _power(blocks, vectors)
-        return self.centres[part], norms.max(axis=1)
+        self.vectors[part], images = _power(blocks, vectors)
+        return self.centres[part], np.linalg.norm(images, axis=-1).max(axis=1)
 
 
 def _climb(still: Coupling, places: _Places, n: int) -> None:
     """Newton steps in the frequency at one place, more than one only where they gain much."""
     for _ in range(_MOST_STEPS):
         here = expand(still, places.frequencies[n])
-        places.put(n, step_from(still, here, 0.0))
+        places.put(n, here.peak)
         before = places.norms[n]
         for share in (1.0, 0.25):  # the whole step may be too far for a quadratic model
             found = step_from(still, here, share)
@@ -245,8 +246,9 @@ def _iterate(still: Coupling, places: _Places) -> None:
     """Power iterations at all places."""
     rows = np.arange(len(places.norms))
     blocks = still.symbol_at(places.frequencies).blocks()[rows, places.groups]
-    norms, vectors = _power(blocks[:, None], places.vectors[:, None])
-    places.norms[...], places.vectors[...] = norms[:, 0], vectors[:, 0]
+    vectors, images = _power(blocks[:, None], places.vectors[:, None])
+    places.vectors[...], places.images[...] = vectors[:, 0], images[:, 0]
+    places.norms[...] = np.linalg.norm(images[:, 0], axis=-1)
 
 
 def _power(blocks: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -257,7 +259,7 @@ def _power(blocks: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndar
         vectors: unit right vectors, shape ``(n, g, columns)``.
 
     Returns:
-        ``||K v||``, shape ``(n, g)``, and the unit vectors ``v``.
+        The unit vectors ``v`` and their images ``K v``, shape ``(n, g, rows)``.
     """
     for _ in range(2 if vectors.shape[-1] > 1 else 0):
         images = (blocks @ vectors[..., None])[..., 0]
@@ -265,4 +267,4 @@ def _power(blocks: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndar
         moved = np.conj(np.conj(images)[..., None, :] @ blocks)[..., 0, :]
         lengths = np.linalg.norm(moved, axis=-1, keepdims=True)
         vectors = np.where(lengths > 0, moved / np.maximum(lengths, 1e-30), vectors)
-    return np.linalg.norm((blocks @ vectors[..., None])[..., 0], axis=-1), vectors
+    return vectors, (blocks @ vectors[..., None])[..., 0]
