@@ -93,7 +93,7 @@ def retain_freed_memory() -> None:
     cost several times the arithmetic on them. The threshold follows the largest block freed so far:
     one that is never touched costs nothing. No effect elsewhere.
     """
-    np.empty(2**21)
+    np.empty(2**20)
 
 
 def complex_from(real: Array, imaginary: Array) -> Array:
