@@ -27,12 +27,15 @@ def interleaved(
     repeats: int,
     *,
     warm: int = 2,
+    least: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median seconds of every candidate; rounds over all of them share the machine's moods.
 
     Every round begins with another candidate, so that none always runs in the wake of the same one.
-    Before them come `warm` rounds in which caches, threads and page faults are paid.
+    Before them come `warm` rounds in which caches, threads and page faults are paid. A turn runs a
+    candidate until `least` seconds are over and counts the mean, so that what takes a millisecond
+    is not timed in the caches that another has left.
     """
     times: dict[str, list[float]] = {name: [] for name in work}
     for run in tuple(work.values()) * warm:
@@ -41,9 +44,11 @@ def interleaved(
     for turn in range(repeats):
         first = turn % len(candidates)
         for name, run in candidates[first:] + candidates[:first]:
-            started = clock()
-            run()
-            times[name].append(clock() - started)
+            started, runs = clock(), 0
+            while not runs or clock() - started < least:
+                run()
+                runs += 1
+            times[name].append((clock() - started) / runs)
     return {name: statistics.median(values) for name, values in times.items()}
 
 

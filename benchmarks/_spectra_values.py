@@ -26,6 +26,8 @@ from analysis.spectra import SymbolValues, symbol_values
 
 LARGE = 1e-3
 """Share of the norm above which the accuracy ``norm`` promises its digits."""
+TURN = 0.02
+"""Seconds a candidate has at least in a round."""
 COMPUTES = (("float64", "values"), ("float64", "norm"), ("float32", "norm"))
 COST = {
     "full": "c^3 n^2",
@@ -70,14 +72,15 @@ def timed(
 ) -> dict[str, float]:
     """``interleaved``, in processor time where one thread works, the end of other work awaited."""
     if device == "cpu":
-        return interleaved(work, repeats, warm=warm, clock=cpu_clock())
+        return interleaved(work, repeats, warm=warm, least=TURN, clock=cpu_clock())
 
     def awaited(run: Callable[[], Any]) -> None:
         run()
         if torch.device(device).type == "cuda":
             torch.cuda.synchronize()
 
-    return interleaved({k: partial(awaited, run) for k, run in work.items()}, repeats, warm=warm)
+    work = {name: partial(awaited, run) for name, run in work.items()}
+    return interleaved(work, repeats, warm=warm, least=TURN)
 
 
 @contextmanager

@@ -232,6 +232,17 @@ def test_rounds_begin_with_another_candidate(script) -> None:
     assert set(seconds) == {"a", "b", "c"} and min(seconds.values()) >= 0
 
 
+def test_short_work_is_repeated_and_counts_its_mean(script) -> None:
+    now, runs = [0.0], []
+
+    def run() -> None:
+        runs.append(1)
+        now[0] += 3.0
+
+    seconds = script("_common").interleaved({"a": run}, 1, warm=0, least=10.0, clock=lambda: now[0])
+    assert len(runs) == 4 and seconds == {"a": 3.0}
+
+
 def test_results_name_machine_and_commit(script, tmp_path) -> None:
     script("_common").write_results(tmp_path / "new" / "one.json", {"rows": [{"ratio": np.inf}]})
     kept = json.loads((tmp_path / "new" / "one.json").read_text())
