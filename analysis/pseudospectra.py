@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigvals
+from scipy.spatial import KDTree
 
 from analysis.errors import InputError
 from analysis.krylov import UNIT_ROUNDOFF, Operator, norm, square_blocks
@@ -98,6 +99,32 @@ def pseudospectra(
     sigma[1::2] = sigma[1::2, ::-1]
     eigenvalues = known.eigenvalues if known.exact else None
     return Pseudospectra(x, y, sigma, eigenvalues, known.exact, known.statement)
+
+
+def normal_pseudospectra(
+    eigenvalues: np.ndarray, window: Window, *, points: int = 60
+) -> Pseudospectra:
+    """``pseudospectra`` of a normal matrix from its eigenvalues: distances to the nearest, exact.
+
+    Args:
+        eigenvalues: complex or real, of any shape.
+        window: left, right, bottom and top, unit of the eigenvalues.
+        points: of the grid, along the longer side; at least 2.
+
+    Raises:
+        InputError: for an empty window, for eigenvalues that are missing or not finite.
+
+    >>> normal_pseudospectra(np.array([0.0, 2.0]), (-1, 1, 0, 1), points=3).sigma_min[0].tolist()
+    [1.0, 0.0, 1.0]
+    """
+    flat = np.ravel(eigenvalues).astype(complex)
+    if not flat.size or not np.isfinite(flat).all():
+        raise InputError("finite eigenvalues", f"{flat.size} values", "check the operator")
+    x, y = _axes(window, points)
+    places = np.stack(np.meshgrid(x, y), axis=-1)
+    distance = KDTree(np.stack([flat.real, flat.imag], axis=1)).query(places)[0]
+    statement = "distance to the nearest eigenvalue of a normal matrix, exact up to rounding"
+    return Pseudospectra(x, y, np.asarray(distance), flat, True, statement)
 
 
 def _axes(window: Window, points: int) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ from analysis.kreiss import kreiss_lower_bound
 from analysis.krylov import arnoldi
 from analysis.nonnormal import log_norm, numerical_range
 from analysis.pseudospectra import (
+    normal_pseudospectra,
     pseudospectra,
     pseudospectral_abscissa,
     pseudospectral_radius,
@@ -500,3 +501,17 @@ def test_arguments_that_cannot_be_used_are_refused() -> None:
     for call, text in refused:
         with pytest.raises(InputError, match=text):
             call()
+
+
+def test_pseudospectra_of_a_normal_matrix_are_distances() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=7) + 1j * rng.normal(size=7)
+    window = (-2.0, 1.0, -1.5, 2.0)
+    found = normal_pseudospectra(values, window, points=9)
+    general = pseudospectra(np.diag(values), window, points=9)
+    assert found.sigma_min == pytest.approx(general.sigma_min, abs=1e-12)
+    assert np.array_equal(found.x, general.x) and np.array_equal(found.y, general.y)
+    assert found.exact and np.array_equal(found.eigenvalues, values)
+    for wrong in ([], [np.nan]):
+        with pytest.raises(InputError, match="finite eigenvalues"):
+            normal_pseudospectra(np.array(wrong), window)
