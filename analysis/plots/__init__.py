@@ -5,7 +5,12 @@ of the process as they are. Bytes of a file come from ``figure_bytes`` (one pair
 ``panels_bytes`` (several).
 """
 
-from analysis.plots.curves import curves_png, plot_curves, plot_singular_values
+from analysis.plots.curves import (
+    curves_png,
+    plot_before_after,
+    plot_curves,
+    plot_singular_values,
+)
 from analysis.plots.figures import figure_bytes, file_bytes, make_figure, panels_bytes, png
 from analysis.plots.layers import plot_margins, plot_symbol_norm
 from analysis.plots.nonnormal import plot_nonnormal, plot_transient
@@ -19,6 +24,7 @@ __all__ = [
     "file_bytes",
     "make_figure",
     "panels_bytes",
+    "plot_before_after",
     "plot_curves",
     "plot_margins",
     "plot_nonnormal",

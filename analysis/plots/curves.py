@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.plots.figures import make_figure, png
-from analysis.plots.style import INK, NOTE, TEST_COLOUR, TRAIN_COLOUR, layer_colours, tidy
+from analysis.plots.style import (
+    AFTER_COLOUR,
+    BEFORE_COLOUR,
+    INK,
+    NOTE,
+    TEST_COLOUR,
+    TRAIN_COLOUR,
+    layer_colours,
+    tidy,
+)
+
+_SHARE = "share of all singular values (%)"
 
 
 def plot_curves(metrics: Mapping[str, Sequence[float]], axes: Sequence[Axes]) -> Sequence[Axes]:
@@ -61,14 +73,51 @@ def plot_singular_values(
         label: name of that line.
     """
     for colour, (name, values) in zip(layer_colours(len(spectra)), spectra.items(), strict=True):
-        ordered = np.sort(np.asarray(values, dtype=float).ravel())[::-1]
-        share = (np.arange(ordered.size) + 0.5) / max(ordered.size, 1)
-        ax.plot(100 * share, ordered, color=colour, linewidth=1.6, label=name)
+        _descending(ax, values, color=colour, linewidth=1.6, label=name)
     if limit is not None and np.isfinite(limit):
         ax.axhline(limit, color=INK, linestyle="--", linewidth=1.4, label=label)
-    tidy(ax, xlabel="share of all singular values (%)", ylabel="singular value", grid="both")
+    tidy(ax, xlabel=_SHARE, ylabel="singular value", grid="both")
     ax.set_xlim(0, 100)
     ax.set_ylim(bottom=0)
     if 0 < len(spectra) <= 12:
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(edgecolor="none", framealpha=0.8, fontsize=8)
     return ax
+
+
+def plot_before_after(
+    before: np.ndarray,
+    after: np.ndarray,
+    ax: Axes,
+    *,
+    limit: float | None = None,
+    label: str = "",
+    title: str = "",
+) -> Axes:
+    """Singular values of one operator at two times, descending, the first in grey.
+
+    Args:
+        before, after: singular values, of any number and order.
+        ax: the axes.
+        limit: largest stable singular value, a dashed line.
+        label: name of that line.
+        title: of the axes.
+    """
+    for name, values, colour, width in (
+        ("before", before, BEFORE_COLOUR, 2.4),
+        ("after", after, AFTER_COLOUR, 1.6),
+    ):
+        _descending(ax, values, color=colour, linewidth=width, label=name)
+    if limit is not None and np.isfinite(limit):
+        ax.axhline(limit, color=INK, linestyle="--", linewidth=1.4, label=label)
+    tidy(ax, xlabel=_SHARE, ylabel="singular value", title=title, grid="both")
+    ax.set_xlim(0, 100)
+    ax.set_ylim(bottom=0)
+    ax.legend(edgecolor="none", framealpha=0.8, fontsize=NOTE)
+    return ax
+
+
+def _descending(ax: Axes, values: np.ndarray, **look: Any) -> None:
+    """Values from the largest to the smallest over their share of all."""
+    ordered = np.sort(np.asarray(values, dtype=float).ravel())[::-1]
+    share = (np.arange(ordered.size) + 0.5) / max(ordered.size, 1)
+    ax.plot(100 * share, ordered, **look)

@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.backend import to_numpy
+from analysis.certificates import CertifiedNorm
 from analysis.coupling import Coupling
 from analysis.dynamics import GRADES
 from analysis.errors import InputError
@@ -132,7 +133,14 @@ def _legend(ax: Axes, grades: Sequence[str]) -> None:
 
 
 def plot_symbol_norm(
-    coupling: Coupling, ax: Axes, points: int = 64, *, limit: float | None = None
+    coupling: Coupling,
+    ax: Axes,
+    points: int = 64,
+    *,
+    limit: float | None = None,
+    certificate: CertifiedNorm | None = None,
+    top: float | None = None,
+    title: str = "",
 ) -> Axes:
     """``||K^(w)||`` over all frequencies, its largest value on the grid marked (theory §1).
 
@@ -141,6 +149,10 @@ def plot_symbol_norm(
         ax: the axes.
         points: frequencies an axis.
         limit: a line where the norm has this value, such as ``sqrt(2 / (h L))``.
+        certificate: of the operator; its frequency and lower end are marked in place of the largest
+            value on the grid.
+        top: end of the scale, so that pictures can share one; default the largest value.
+        title: a line above the one with the largest value.
 
     Raises:
         InputError: for three spatial axes, or fewer than two points.
@@ -154,21 +166,34 @@ def plot_symbol_norm(
     frequencies = np.stack([grid.ravel() for grid in grids], axis=1)
     norms = to_numpy(coupling.double().symbol_at(frequencies).norms()).reshape(grids[0].shape)
     at = np.unravel_index(int(np.argmax(norms)), norms.shape)
-    peak = np.array([axis[i] / np.pi for i in at])
+    peak, largest = np.array([axis[i] / np.pi for i in at]), float(norms.max())
+    if certificate is not None:
+        peak, largest = _wrapped(certificate.frequency / np.pi), certificate.lower
     if coupling.dimension == 1:
         _curve(ax, axis / np.pi, norms, limit)
-        ax.plot([peak[0]], [norms.max()], "o", color=INK, markersize=8, fillstyle="none")
+        ax.plot([peak[0]], [largest], "o", color=INK, markersize=8, fillstyle="none")
+        if top is not None:
+            ax.set_ylim(top=1.05 * top)
         ylabel = "‖K̂(ω)‖"
     else:
-        _surface(ax, axis / np.pi, norms, limit)
+        _surface(ax, axis / np.pi, norms, limit, top)
         # Real weights repeat every norm at -w.
-        for y, x in (peak, np.where(peak == -1, -1, -peak)):
-            ax.plot([x], [y], "o", color="white", markersize=9, fillstyle="none", mew=2)
+        for y, x in (peak, _wrapped(-peak)):
+            # Dark round the ring: white alone is lost where the norm is large.
+            for colour, width in ((INK, 4.0), ("white", 2.0)):
+                (ring,) = ax.plot([x], [y], "o", color=colour, markersize=9, mew=width)
+                ring.set_fillstyle("none")
+                ring.set_clip_on(False)
         ylabel = "ω₁ / π"
     xlabel = "ω / π" if coupling.dimension == 1 else "ω₂ / π"
     beyond = "" if limit is None else f", line at {signed(limit)}"
-    title = f"‖K̂(ω)‖: largest {norms.max():.4g}{beyond}"
-    return tidy(ax, title=title, xlabel=xlabel, ylabel=ylabel)
+    words = f"‖K̂(ω)‖: largest {largest:.4g}{beyond}"
+    return tidy(ax, title=f"{title}\n{words}" if title else words, xlabel=xlabel, ylabel=ylabel)
+
+
+def _wrapped(share: np.ndarray) -> np.ndarray:
+    """Frequencies over pi, brought to ``[-1, 1)`` by whole periods."""
+    return (np.asarray(share) + 1) % 2 - 1
 
 
 def _curve(ax: Axes, axis: np.ndarray, norms: np.ndarray, limit: float | None) -> None:
@@ -180,13 +205,14 @@ def _curve(ax: Axes, axis: np.ndarray, norms: np.ndarray, limit: float | None) -
     ax.set_ylim(bottom=0)
 
 
-def _surface(ax: Axes, axis: np.ndarray, norms: np.ndarray, limit: float | None) -> None:
+def _surface(
+    ax: Axes, axis: np.ndarray, norms: np.ndarray, limit: float | None, top: float | None
+) -> None:
     """Colours over the frequency plane with a bar beside them."""
     half = (axis[1] - axis[0]) / 2
     low, high = axis[0] - half, axis[-1] + half
-    image = ax.imshow(
-        norms, origin="lower", extent=(low, high, low, high), cmap="viridis", vmin=0.0
-    )
+    box = (low, high, low, high)
+    image = ax.imshow(norms, origin="lower", extent=box, cmap="viridis", vmin=0.0, vmax=top)
     ax.set_xticks([-1, -0.5, 0, 0.5])
     ax.set_yticks([-1, -0.5, 0, 0.5])
     figure = ax.get_figure()

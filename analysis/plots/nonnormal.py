@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from scipy.ndimage import maximum_filter
 
 from analysis.errors import InputError
 from analysis.kreiss import KreissBound
@@ -15,7 +20,7 @@ from analysis.methods import tableau
 from analysis.nonnormal import NumericalRange, numerical_range
 from analysis.plots.regions import plot_stability_region
 from analysis.plots.style import FAINT, GRADE_COLOURS, INK, MINUS, NOTE, signed, tidy
-from analysis.pseudospectra import Pseudospectra, pseudospectra
+from analysis.pseudospectra import Pseudospectra, Window, pseudospectra
 from analysis.stability import stability_function
 from analysis.transients import TransientGrowth
 
@@ -31,7 +36,7 @@ def plot_nonnormal(
     step_size: float,
     ax: Axes,
     *,
-    contours: Pseudospectra | None = None,
+    contours: Pseudospectra | Callable[[Window], Pseudospectra] | None = None,
     title: str = "",
 ) -> Axes:
     """Eigenvalues, numerical range and pseudospectra times step size over a stability region.
@@ -46,7 +51,8 @@ def plot_nonnormal(
             in the window drawn.
         step_size: ``h``, above zero.
         ax: the axes; the legend stands to the right of them.
-        contours: pseudospectra of ``A`` (not of ``h A``); none are drawn without them.
+        contours: pseudospectra of ``A`` (not of ``h A``), or a function that gives them in the
+            window drawn (unit of ``A``); none are drawn without them.
         title: begins that of the axes; default the name of the method.
 
     Raises:
@@ -59,15 +65,15 @@ def plot_nonnormal(
     known = found if isinstance(found, NumericalRange) else numerical_range(found)
     edge = step_size * np.append(known.points, known.points[0])
     values = known.eigenvalues
-    if values is None and contours is not None:
+    if values is None and isinstance(contours, Pseudospectra):
         values = contours.eigenvalues
     points = None if values is None else step_size * values
     plot_stability_region(function, ax, title=title or method, points=points, around=edge)
     if contours is None and not isinstance(found, NumericalRange):
-        left, right, bottom, top = (
-            np.array([*ax.get_xlim(), *ax.get_ylim()], dtype=float) / step_size
-        )
-        contours = pseudospectra(found, (left, right, bottom, top), points=120)
+        contours = partial(pseudospectra, found, points=120)
+    if contours is not None and not isinstance(contours, Pseudospectra):
+        window = np.array([*ax.get_xlim(), *ax.get_ylim()], dtype=float) / step_size
+        contours = contours((window[0], window[1], window[2], window[3]))
     handles = [] if contours is None else _draw_contours(contours, step_size, ax)
     # Below the eigenvalues, which of a symmetric operator lie on it.
     ax.plot(edge.real, edge.imag, color=RANGE_COLOUR, linewidth=1.8, zorder=1.9)
@@ -102,7 +108,9 @@ def _draw_contours(contours: Pseudospectra, step_size: float, ax: Axes) -> list[
     x, y = step_size * contours.x, step_size * contours.y
     logs = np.log10(np.maximum(sigma, 1e-300))
     limits = ax.get_xlim(), ax.get_ylim()
-    ax.contour(x, y, logs, levels=levels, colors=colours, linewidths=1.1, linestyles="solid")
+    # Below the eigenvalues: where these are dense, rings round each would hide them.
+    look: dict[str, Any] = {"linewidths": 1.1, "linestyles": "solid", "zorder": 1.8}
+    ax.contour(x, y, logs, levels=levels, colors=colours, **look)
     ax.set_xlim(limits[0])
     ax.set_ylim(limits[1])
     words = [f"log₁₀ ε = {level}".replace("-", MINUS) for level in levels]
@@ -117,8 +125,12 @@ def _decades(sigma: np.ndarray) -> list[int]:
     positive = sigma[sigma > 0]
     if not positive.size:
         return []
-    # Below the rounding of the largest value contours show noise.
-    low = max(positive.min(), 1e-14 * positive.max())
+    # Below the rounding of the largest value contours show noise, and so do those that hold no
+    # square of three points: dots round single eigenvalues.
+    held = maximum_filter(sigma, size=3)[1:-1, 1:-1]
+    low = max(held.min(initial=np.inf), 1e-14 * positive.max())
+    if not low < np.inf:
+        return []
     found = list(range(int(np.ceil(np.log10(low))), int(np.floor(np.log10(sigma.max()))) + 1))
     stride = -(-len(found) // _LEVELS)
     return found[::-1][::stride][::-1] if found else []
@@ -137,7 +149,12 @@ def _marks(with_eigenvalues: bool, seen: str) -> list[Line2D]:
 
 
 def plot_transient(
-    result: TransientGrowth, ax: Axes, *, kreiss: KreissBound | None = None, title: str = ""
+    result: TransientGrowth,
+    ax: Axes,
+    *,
+    kreiss: KreissBound | None = None,
+    title: str = "",
+    ylabel: str = "",
 ) -> Axes:
     """Norms of powers, products or an exponential over steps, with the Kreiss lower bound.
 
@@ -148,6 +165,7 @@ def plot_transient(
         ax: the axes.
         kreiss: drawn as a line that the largest norm must reach, sooner or later.
         title: of the axes.
+        ylabel: beside them; default that of products of steps, or of an exponential.
     """
     steps = np.issubdtype(result.times.dtype, np.integer)
     drawn = np.where(np.isfinite(result.norms), result.norms, np.nan)
@@ -175,6 +193,6 @@ def plot_transient(
         title=title
         or f"largest {result.peak:.3g} at {'n' if steps else 't'} = {result.peak_time:.3g}",
         xlabel="steps n" if steps else "time t",
-        ylabel="‖Gₙ ⋯ G₁‖" if steps else "‖exp(tA)‖",
+        ylabel=ylabel or ("‖Gₙ ⋯ G₁‖" if steps else "‖exp(tA)‖"),
         grid="y",
     )

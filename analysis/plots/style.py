@@ -22,6 +22,9 @@ GRADE_COLOURS = dict(zip(GRADES, ("#009E73", "#E69F00", "#D55E00", "#9A9A9A"), s
 TRAIN_COLOUR, TEST_COLOUR = "#0072B2", "#CC79A7"
 """Blue and reddish purple, free of the meanings of the grades."""
 
+BEFORE_COLOUR, AFTER_COLOUR = "#8C8C8C", "#0072B2"
+"""Grey for a state before training, blue for the one after it."""
+
 REGION_EDGE = "#0072B2"
 INK = "#1A1A1A"
 FAINT = "#6B6B6B"

@@ -15,7 +15,7 @@ from analysis.kreiss import kreiss_lower_bound
 from analysis.nonnormal import numerical_range
 from analysis.plots import GRADE_COLOURS, figure_bytes, make_figure, plot_nonnormal, plot_transient
 from analysis.plots.nonnormal import RANGE_COLOUR
-from analysis.pseudospectra import pseudospectra
+from analysis.pseudospectra import Pseudospectra, normal_pseudospectra, pseudospectra
 from analysis.transients import exponential_growth, product_growth, transient_growth
 
 J = np.array([[-1.0, 100.0], [0.0, -2.0]])
@@ -95,6 +95,34 @@ def test_an_operator_is_computed_in_the_window_drawn() -> None:
     render(ax)
 
 
+def test_a_function_gives_the_contours_in_the_window_drawn() -> None:
+    windows: list[tuple[float, float, float, float]] = []
+
+    def found(window: tuple[float, float, float, float]) -> Pseudospectra:
+        windows.append(window)
+        return normal_pseudospectra(np.array([-1.0, -3.0]), window, points=90)
+
+    h = 0.5
+    ax = plot_nonnormal(
+        "euler", numerical_range(np.diag([-1.0, -3.0])), h, one_panel(), contours=found
+    )
+    (window,) = windows
+    assert window == pytest.approx(np.array([*ax.get_xlim(), *ax.get_ylim()]) / h)
+    (lines,) = contours(ax)
+    # Discs of radius epsilon; those smaller than a square of three points are not drawn.
+    assert lines.levels.tolist() == [-1.0, 0.0]
+    z = lines.get_paths()[0].vertices @ np.array([1, 1j])
+    distance = np.minimum(abs(z + 0.5), abs(z + 1.5))
+    assert distance == pytest.approx(np.full(len(z), 0.1), abs=0.01)
+
+
+def test_contours_of_single_points_are_left_out() -> None:
+    window = (-4.0, 1.0, -2.0, 2.0)
+    rough = normal_pseudospectra(np.array([-1.0, -3.0]), window, points=6)
+    ax = plot_nonnormal("euler", numerical_range(np.eye(2)), 0.1, one_panel(), contours=rough)
+    assert [c.levels.tolist() for c in contours(ax)] in ([], [[0.0]])
+
+
 def test_a_range_that_reaches_far_leaves_the_region_readable_and_is_said() -> None:
     ax = plot_nonnormal("euler", J, 0.5, one_panel())
     left, right = ax.get_xlim()
@@ -147,6 +175,7 @@ def test_flat_growing_and_vanishing_norms_are_drawn() -> None:
         assert len(words(ax)) == 1
         render(ax)
     time = plot_transient(exponential_growth(J, np.linspace(0, 4, 9)), one_panel(), title="mine")
+    assert plot_transient(transient_growth(J, 2), one_panel(), ylabel="‖Gⁿ‖").get_ylabel() == "‖Gⁿ‖"
     assert time.get_xlabel() == "time t" and time.get_title(loc="left") == "mine"
     operator = aslinearoperator(np.eye(70))
     assert words(plot_transient(transient_growth(operator, 2), one_panel())) == [

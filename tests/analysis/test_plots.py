@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from analysis.certificates import certified_norm
 from analysis.couplings import Depthwise, Full, Lean
 from analysis.errors import InputError
 from analysis.methods import tableau
@@ -21,6 +22,7 @@ from analysis.plots import (
     figure_bytes,
     make_figure,
     panels_bytes,
+    plot_before_after,
     plot_curves,
     plot_margins,
     plot_singular_values,
@@ -28,6 +30,7 @@ from analysis.plots import (
     plot_stability_region,
     plot_symbol_norm,
 )
+from analysis.plots.style import AFTER_COLOUR, BEFORE_COLOUR, INK
 from analysis.stability import stability_function
 from analysis.stencils import laplacian
 
@@ -223,6 +226,27 @@ def test_a_limit_is_a_contour_and_one_axis_is_a_curve() -> None:
     render(curve)
 
 
+def test_the_maximiser_of_a_certificate_is_marked_on_a_given_scale() -> None:
+    rng = np.random.default_rng(1)
+    full = Full(rng.normal(size=(2, 2, 3, 3)))
+    found = certified_norm(full, relative_width=1e-4)
+    ax = plot_symbol_norm(full, one_panel(), 16, certificate=found, top=20.0, title="layer")
+    (image,) = ax.images
+    assert image.get_clim() == (0.0, 20.0)
+    points = drawn_points(ax, "o")[to_hex("white")]
+    for point in points:
+        assert -1 <= point.real < 1 and -1 <= point.imag < 1
+        w = np.pi * np.array([[point.imag, point.real]])
+        assert full.symbol_at(w).norms()[0] == pytest.approx(found.lower, rel=1e-9)
+    assert words(ax).splitlines()[-2:] == ["layer", f"‖K̂(ω)‖: largest {found.lower:.4g}"]
+    line = Full(rng.normal(size=(2, 2, 3)))
+    found = certified_norm(line, relative_width=1e-4)
+    ax = plot_symbol_norm(line, one_panel(), 16, certificate=found, top=30.0)
+    (mark,) = drawn_points(ax, "o")[INK.lower()]
+    assert mark.imag == found.lower and ax.get_ylim() == (0, 31.5)
+    render(ax)
+
+
 def test_operators_that_no_plane_holds_are_refused() -> None:
     with pytest.raises(InputError, match="1 or 2 axes"):
         plot_symbol_norm(Depthwise(np.ones((1, 3, 3, 3))), one_panel())
@@ -251,6 +275,21 @@ def test_singular_values_descend_over_their_share() -> None:
     ax = plot_singular_values({"a": np.array([1.0, 3.0])}, one_panel(), limit=2.0, label="limit")
     assert list(ax.lines[0].get_ydata()) == [3.0, 1.0]
     assert list(ax.lines[1].get_ydata()) == [2.0, 2.0]
+
+
+def test_before_is_grey_below_after_in_colour() -> None:
+    before, after = np.array([1.0, 3.0]), np.array([2.0, 4.0, 1.0])
+    look = {"limit": 2.5, "label": "limit", "title": "layer"}
+    ax = plot_before_after(before, after, one_panel(), **look)
+    lines = {line.get_label(): (to_hex(line.get_color()), line) for line in ax.lines}
+    assert list(lines) == ["before", "after", "limit"]
+    assert lines["before"][0] == BEFORE_COLOUR.lower() and lines["after"][0] == AFTER_COLOUR.lower()
+    assert list(lines["before"][1].get_ydata()) == [3.0, 1.0]
+    assert list(lines["after"][1].get_ydata()) == [4.0, 2.0, 1.0]
+    assert list(lines["after"][1].get_xdata()) == pytest.approx([100 / 6, 50, 500 / 6])
+    assert set(lines["limit"][1].get_ydata()) == {2.5}
+    assert words(ax).splitlines() == ["before", "after", "limit", "layer"]
+    render(ax)
 
 
 @pytest.mark.parametrize(
