@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from pdenet.config import from_toml, to_toml
 from pdenet.files import write_atomic
 from pdenet.networks import PDENet
 from pdenet.training.config import RunConfig
+from pdenet.training.constraints import Projection
 
 if TYPE_CHECKING:
     from pdenet.data.sources import ImageData
@@ -136,6 +137,25 @@ def load_run(path: str | Path) -> LoadedRun:
         network = PDENet(config.network)
     network.load_state_dict(tensors)
     return LoadedRun(file, config, network.eval(), images, metadata)
+
+
+def initial_network(config: RunConfig) -> PDENet:
+    """The network with which a training begins, drawn from its seed, on the CPU."""
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as they were
+        torch.manual_seed(config.training.seed)
+        return PDENet(config.network)
+
+
+def load_first(path: str | Path) -> LoadedRun:
+    """A run before its first epoch: initial weights, inside their limits where constrained.
+
+    Drawn again with this version of torch. Raises InputError as ``load_run``.
+    """
+    run = load_run(path)
+    network = initial_network(run.config)
+    if run.config.training.constraint == "nonexpansive":
+        Projection(network)
+    return replace(run, network=network.eval())
 
 
 def save_state(

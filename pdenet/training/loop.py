@@ -22,7 +22,14 @@ from torch.nn import functional
 from analysis.errors import InputError
 from pdenet.data.batches import Batches
 from pdenet.networks import PDENet
-from pdenet.training.checkpoint import ImageFacts, State, changed_key, load_state, restore
+from pdenet.training.checkpoint import (
+    ImageFacts,
+    State,
+    changed_key,
+    initial_network,
+    load_state,
+    restore,
+)
 from pdenet.training.config import RunConfig, fit_to_data
 from pdenet.training.constraints import NotFinite, Projection, check_constraint
 from pdenet.training.device import (
@@ -147,9 +154,7 @@ class _Run:
         self.config, self.device = config, device
         self.facts = ImageFacts.of(data)
         self.batches, self.test_batches = make_batches(config, data, device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.training.seed)
-            network = PDENet(config.network)
+        network = initial_network(config)
         layout = memory_format(device, config.network.coupling)
         self.network = network.to(device)
         self.network.to(memory_format=layout)  # type: ignore[call-overload]
