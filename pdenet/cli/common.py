@@ -221,6 +221,21 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
+def parse_extent(text: str | None) -> tuple[int, ...] | None:
+    """Pixels of every axis from `N`, `HxW` or `DxHxW`; one number is meant for all axes.
+
+    >>> parse_extent("32"), parse_extent("8x16x16")
+    ((32,), (8, 16, 16))
+    """
+    if text is None:
+        return None
+    words = text.lower().split("x")
+    if len(words) > 3 or not all(_is_whole(word) and int(word) for word in words):
+        expected = "N, HxW or DxHxW for --size, whole numbers above 0"
+        raise InputError(expected, f"'{text}'", "as in 32x32")
+    return tuple(int(word) for word in words)
+
+
 def _is_whole(text: str) -> bool:
     # str.isdigit accepts digits that int does not; nine digits are beyond any image.
     return text.isascii() and text.isdigit() and len(text) < 10

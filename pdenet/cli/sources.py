@@ -1,4 +1,4 @@
-"""SOURCE of `spectrum` and `stability`: a run, or a file of 4-D weights, as named operators."""
+"""SOURCE of `spectrum` and `stability`: a run, or a file of weights, as named operators."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from analysis.coupling import Coupling
     from analysis.grid import Grid
 
-DEFAULT_SIZE = (32, 32)
+DEFAULT_PIXELS = {1: 32, 2: 32, 3: 16}
+"""Pixels an axis, by the number of axes, where neither a source nor --size says more."""
+
+FIRST = "first"
+"""RUN/first is the network of a run before its training."""
+
+ARRAY_OPTIONS = ("--groups", "--stride", "--dilation")
+"""Options `NAME=NUMBER` for arrays in files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,24 +33,35 @@ class Layer:
         name: as the source calls it.
         coupling: the operator as the analysis knows it.
         boundary: boundary condition, a name of `analysis.grid.BOUNDARIES`.
-        size: height and width of its input; None where the source does not say.
+        size: pixels of every axis of its input; None where the source does not say.
     """
 
     name: str
     coupling: Coupling
     boundary: str = "periodic"
-    size: tuple[int, int] | None = None
+    size: tuple[int, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the dense weights, (c_out, c_in, k, k)."""
+        """Shape of the dense weights, (c_out, c_in, k, k) on two axes."""
         return (self.coupling.channels_out, self.coupling.channels_in, *self.coupling.kernel_shape)
 
-    def grid(self, size: tuple[int, int] | None = None, boundary: str | None = None) -> Grid:
-        """The grid of the layer, with another size or boundary where they are given."""
+    def grid(self, size: tuple[int, ...] | None = None, boundary: str | None = None) -> Grid:
+        """The grid of the layer, with another size or boundary where they are given.
+
+        Raises:
+            InputError: for a size of another number of axes; one number is meant for all.
+        """
         from analysis.grid import Grid
 
-        return Grid(size or self.size or DEFAULT_SIZE, boundary=boundary or self.boundary)
+        axes = self.coupling.dimension
+        wanted = size or self.size or (DEFAULT_PIXELS[axes],)
+        if len(wanted) not in (1, axes):
+            expected = f"one number or {axes} for --size, as many as layer {self.name} has axes"
+            remedy = f"as in {'x'.join([str(DEFAULT_PIXELS[axes])] * axes)}"
+            raise InputError(expected, "x".join(map(str, wanted)), remedy)
+        shape = wanted * axes if len(wanted) == 1 else wanted
+        return Grid(shape, boundary=boundary or self.boundary)
 
     def transformed(self, grid: Grid) -> Grid | None:
         """The grid whose transform gives the singular values on `grid` exactly (theory §1).
@@ -90,32 +108,34 @@ def open_source(
     layer: str | None = None,
     groups: dict[str, int] | None = None,
     strides: dict[str, int] | None = None,
+    dilations: dict[str, int] | None = None,
 ) -> Source:
-    """The operators of a run folder, of its `.safetensors` file, or of a file of 4-D weights.
+    """The operators of a run folder, of its `.safetensors` file, or of a file of weights.
 
     Args:
-        path: the source.
-        layer: keep this layer only.
-        groups, strides: of arrays in a file of weights, by name.
+        path: the source; RUN/first for a run before its training.
+        layer: keep this layer only; the one way to arrays of 3 or 5 axes, as other things than
+            weights have three.
+        groups, strides, dilations: of arrays in a file of weights, by name.
 
     Raises:
         InputError: where there is no such source, or it cannot be read as operators.
     """
-    overrides = {"--groups": groups or {}, "--stride": strides or {}}
+    given = (groups, strides, dilations)
+    overrides = {o: v or {} for o, v in zip(ARRAY_OPTIONS, given, strict=True)}
     try:
         place = Path(path)
         folder, exists = place.is_dir(), place.exists()
     except (OSError, ValueError) as error:  # a name too long, a null character
         raise InputError("a run, a .safetensors or an .npz file", error, "check SOURCE") from None
-    if not exists:
+    first = not exists and place.name == FIRST and _is_run(place.parent)
+    if not exists and not first:
         raise _missing(path)
-    if folder or (place.suffix == ".safetensors" and _is_ours(place)):
-        given = [option for option, values in overrides.items() if values]
-        if given:
-            raise InputError(
-                f"a file of weights beside {given[0]}", f"the run {path}", f"leave out {given[0]}"
-            )
-        return _read_run(path, layer)
+    if first or folder or (place.suffix == ".safetensors" and _is_ours(place)):
+        for option in (option for option, values in overrides.items() if values):
+            expected = f"a file of weights beside {option}"
+            raise InputError(expected, f"the run {path}", f"leave out {option}")
+        return _read_run(path, layer, first=first)
     if place.suffix == ".safetensors":
         return _read_weights(path, read_safetensors(place)[0], layer, overrides)
     if place.suffix == ".npz":
@@ -123,6 +143,12 @@ def open_source(
     raise InputError(
         "a run folder, a .safetensors or an .npz file", f"'{path}'", "pass one of these as SOURCE"
     )
+
+
+def _is_run(folder: Path) -> bool:
+    from pdenet.training.checkpoint import MODEL_FILE
+
+    return (folder / MODEL_FILE).is_file()
 
 
 def _is_ours(file: Path) -> bool:
@@ -143,12 +169,12 @@ def _missing(path: str) -> InputError:
     return missing_path("a run folder, a .safetensors or an .npz file", path)
 
 
-def _read_run(path: str, layer: str | None) -> Source:
-    """All operators of a trained network, at the sizes they meet in it."""
+def _read_run(path: str, layer: str | None, *, first: bool = False) -> Source:
+    """All operators of a trained network, or of its beginning, at the sizes they meet in it."""
     from pdenet.operators.base import StencilOperator
-    from pdenet.training.checkpoint import load_run
+    from pdenet.training.checkpoint import load_first, load_run
 
-    run = load_run(path)
+    run = load_first(Path(path).parent) if first else load_run(path)
     sizes = _input_sizes(run.network, run.images.image_shape)
     layers = [
         Layer(name, _in_numpy(module.coupling()), module.boundary, _nearest(sizes, name))
@@ -156,6 +182,9 @@ def _read_run(path: str, layer: str | None) -> Source:
         if isinstance(module, StencilOperator)
     ]
     warnings: list[str] = []
+    if first:
+        seed = run.config.training.seed
+        warnings.append(f"{path}: initial weights drawn again from seed {seed} of the run")
     config = run.config.network
     fields = _time_steps(run.network, sizes, warnings)
     if layer is not None:
@@ -268,10 +297,17 @@ def _read_weights(
     layer: str | None,
     overrides: dict[str, dict[str, int]],
 ) -> Source:
-    """Every 4-D array as a convolution; without metadata it is dense and of stride 1."""
-    weights = {name: array for name, array in arrays.items() if array.ndim == 4}
+    """Every 4-D array as a convolution, or the one named; without metadata dense, of stride 1."""
+    weights = {
+        name: array
+        for name, array in arrays.items()
+        if array.ndim == 4 or (name == layer and array.ndim in (3, 5))
+    }
     if not weights:
-        raise InputError(f"4-D weights in {path}", f"none of {len(arrays)} arrays", "check SOURCE")
+        others = [name for name, array in arrays.items() if array.ndim in (3, 5)]
+        remedy = f"name an array of 3 or 5 axes, as --layer {others[0]}" if others else None
+        got = f"none of {len(arrays)} arrays"
+        raise InputError(f"4-D weights in {path}", got, remedy or "check SOURCE")
     for option, values in overrides.items():
         for name in values:
             if name not in weights:
@@ -279,19 +315,22 @@ def _read_weights(
     names = list(weights) if layer is None else [layer]
     if layer is not None and layer not in weights:
         raise unknown_name("layer", layer, weights)
-    groups, strides = overrides["--groups"], overrides["--stride"]
-    layers = [
-        Layer(name, _as_coupling(name, weights[name], groups.get(name), strides.get(name, 1)))
-        for name in names
-    ]
+    groups, strides, dilations = (overrides[option] for option in ARRAY_OPTIONS)
+    layers = []
+    for name in names:
+        steps = strides.get(name, 1), dilations.get(name, 1)
+        layers.append(Layer(name, _as_coupling(name, weights[name], groups.get(name), *steps)))
+    kind = "every 4-D array" if weights[names[0]].ndim == 4 else "the array named"
     assumption = (
-        "weights without metadata: every 4-D array is read as a dense stride-1 convolution unless "
+        f"weights without metadata: {kind} is read as a dense stride-1 convolution unless "
         "--groups NAME=G or --stride NAME=S say otherwise; the boundary is taken as periodic"
     )
     return Source(path, layers, layers, warnings=[assumption])
 
 
-def _as_coupling(name: str, weight: np.ndarray, groups: int | None, stride: int) -> Coupling:
+def _as_coupling(
+    name: str, weight: np.ndarray, groups: int | None, stride: int, dilation: int
+) -> Coupling:
     """One array as an operator in the tightest structure it has."""
     import numpy as np
 
@@ -299,8 +338,9 @@ def _as_coupling(name: str, weight: np.ndarray, groups: int | None, stride: int)
 
     shape = weight.shape
     if weight.dtype.kind not in "iuf" or 0 in shape:
+        expected = f"a {weight.ndim}-D array of real numbers for layer {name}"
         got = f"type {weight.dtype}, shape {shape}"
-        raise InputError(f"a 4-D array of real numbers for layer {name}", got, "use --layer NAME")
+        raise InputError(expected, got, "use --layer NAME")
     weight = weight.astype(np.float64)
     if not np.isfinite(weight).all():
         raise InputError(f"finite weights in layer {name}", "nan or inf", "use other weights")
@@ -313,10 +353,11 @@ def _as_coupling(name: str, weight: np.ndarray, groups: int | None, stride: int)
     try:
         if groups is not None and groups > 1:
             if groups == shape[0] and shape[1] == 1:
-                return Depthwise(weight[:, 0], stride=stride)
-            return Grouped(weight, groups, stride=stride)
-        if shape[2:] == (1, 1):
-            return Pointwise(weight[:, :, 0, 0], stride=stride)
-        return Full(weight, stride=stride)
+                return Depthwise(weight[:, 0], stride=stride, dilation=dilation)
+            return Grouped(weight, groups, stride=stride, dilation=dilation)
+        if max(shape[2:]) == 1:
+            matrix = weight.reshape(shape[:2])
+            return Pointwise(matrix, spatial_axes=weight.ndim - 2, stride=stride, dilation=dilation)
+        return Full(weight, stride=stride, dilation=dilation)
     except InputError as error:
         raise InputError(f"{error.expected} (layer {name})", error.got, error.remedy) from None

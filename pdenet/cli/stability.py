@@ -17,7 +17,7 @@ from pdenet.cli.common import (
     finite,
     number,
     parse_assignments,
-    parse_size,
+    parse_extent,
     positive,
 )
 
@@ -131,7 +131,7 @@ def stability(
             groups=parse_assignments("--groups", groups),
             strides=parse_assignments("--stride", stride),
         )
-        fields, used = _from_source(opened, parse_size(size)), opened.method
+        fields, used = _from_source(opened, parse_extent(size)), opened.method
     if method is None and used is None:
         raise InputError("--method M", "nothing", "pass --method euler; see pdenet method --list")
     result, judged = judge(method or str(used), step, fields)
@@ -268,7 +268,7 @@ def _from_file(path: str) -> Field:
     return Field(f"{values.size} eigenvalues of {path}", values, None, False, assumption)
 
 
-def _from_source(opened: sources.Source, size: tuple[int, int] | None) -> list[Field]:
+def _from_source(opened: sources.Source, size: tuple[int, ...] | None) -> list[Field]:
     """One field -K^T K a layer, symmetric and negative semidefinite by construction."""
     if not opened.fields:
         raise InputError(
@@ -280,7 +280,7 @@ def _from_source(opened: sources.Source, size: tuple[int, int] | None) -> list[F
 
 
 def _gradient_field(
-    layer: sources.Layer, path: str, size: tuple[int, int] | None, warnings: list[str]
+    layer: sources.Layer, path: str, size: tuple[int, ...] | None, warnings: list[str]
 ) -> Field:
     """The frozen linear field -K^T K of one operator, with its spectrum or a bound of it."""
     import numpy as np
@@ -296,7 +296,7 @@ def _gradient_field(
     transformed, attained = layer.transformed(grid), None
     if transformed is not None:
         singular = to_numpy(spectra.singular_values(layer.coupling, transformed))
-        known = f"its singular values on {grid.shape[0]}x{grid.shape[1]} pixels"
+        known = f"its singular values on {'x'.join(map(str, grid.shape))} pixels"
     else:
         # No transform diagonalises it: every value up to the norm may occur.
         norm = spectra.norm(layer.coupling, grid)

@@ -31,7 +31,9 @@ LAYER_KEYS = {
     "norm",
     "norm_interval",
     "norm_certified",
+    "frequency",
     "spectral_radius",
+    "log_norm",
     "singular_values",
 }
 TRAIN_KEYS = {
