@@ -90,6 +90,10 @@ class Coupling(ABC):
         """The fields that hold weights."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.type == "Array"}
 
+    def weights_by_name(self) -> dict[str, Array]:
+        """The arrays of weights, those of parts numbered."""
+        return self._arrays()
+
     def records_gradient(self) -> bool:
         """Whether automatic differentiation follows a weight."""
         return any(records_gradient(array) for array in self._arrays().values())

@@ -128,6 +128,11 @@ class Pointwise(Coupling):
         return self.dense_weight()
 
     @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """One tap on every axis."""
+        return (1,) * self.spatial_axes
+
+    @property
     def channels_out(self) -> int:
         """Number of output channels."""
         return int(self.matrix.shape[0])

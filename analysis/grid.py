@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import operator
@@ -97,16 +98,23 @@ class Grid:
             Frequencies ``(F, dimension)`` and multiplicities ``(F,)`` of one or two that add up
             to ``size`` (all ones where the transform is a cosine transform).
         """
-        frequencies = self.frequencies()
-        if self.boundary != "periodic":
-            return frequencies, np.ones(self.size, dtype=int)
-        index = np.arange(self.size).reshape(self.shape)
+        return _half(self)
+
+
+@functools.lru_cache(maxsize=64)
+def _half(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """``Grid.half_frequencies``: the same for all layers of an image size, kept read-only."""
+    frequencies, multiplicity = grid.frequencies(), np.ones(grid.size, dtype=int)
+    if grid.boundary == "periodic":
+        index = np.arange(grid.size).reshape(grid.shape)
         mirror = index
-        for axis in range(self.dimension):
+        for axis in range(grid.dimension):
             mirror = np.roll(np.flip(mirror, axis), 1, axis)
         own, other = index.ravel(), mirror.ravel()
         kept = own <= other
-        return frequencies[kept], np.where(own == other, 1, 2)[kept]
+        frequencies, multiplicity = frequencies[kept], np.where(own == other, 1, 2)[kept]
+    frequencies.flags.writeable = multiplicity.flags.writeable = False
+    return frequencies, multiplicity
 
 
 def offsets(kernel_shape: tuple[int, ...]) -> np.ndarray:

@@ -95,6 +95,14 @@ class Stacked(Coupling):
         )
         return replace(self, parts=tuple(scaled))
 
+    def weights_by_name(self) -> dict[str, Array]:
+        """The arrays of all parts."""
+        return {
+            f"{number}.{name}": array
+            for number, part in enumerate(self.parts)
+            for name, array in part.weights_by_name().items()
+        }
+
     def records_gradient(self) -> bool:
         """Whether automatic differentiation follows a weight of any part."""
         return any(part.records_gradient() for part in self.parts)

@@ -27,7 +27,9 @@ LOST = 1e-4
 _MOST_STEPS = 4
 _ROUNDS = 4
 """Steps in which the patrol has seen all cells."""
-_NOISE = 0.03
+_NOISE, _PATROL_ITERATIONS = 0.5, 6
+_LIVELY = 1e-2
+"""Relative change of the weights in a step from which the patrol sees all cells in each."""
 _NEAR, _PROMISING = 0.03, 0.1
 """Shares of the norm below it: of a follower that is decomposed, of a cell that is climbed from."""
 _APART, _MET = 0.4, 0.05
@@ -101,6 +103,7 @@ class NormEstimate:
         self._interval, self._turn, self._due = 1, 0, 0
         self._followed: _Places | None = None
         self._patrol: _Patrol | None = None
+        self._weights: dict[str, np.ndarray] = {}
 
     def __call__(self, coupling: Coupling) -> Tensor:
         """The estimate at these weights, a scalar tensor of their precision and device."""
@@ -125,11 +128,12 @@ class NormEstimate:
         places = None if self._followed is None else self._step(still, self._followed)
         if places is None or self._turn >= self._due:
             found = _search(still, self._count)
-            lost = places is not None and found.norms[0] > places.norms[0] * (1 + LOST)
+            lost = places is not None and bool(found.norms[0] > places.norms[0] * (1 + LOST))
             self.lost += lost
             self._interval = max(self._interval // 2, 1) if lost else 2 * self._interval
             self._due = self._turn + min(self._interval, self._longest)
             places = found
+            self._weights = {n: a.copy() for n, a in still.weights_by_name().items()}
         self._followed = places
         return places
 
@@ -152,7 +156,11 @@ class NormEstimate:
         """Look at a part of all cells; a promising one takes the place of the weakest."""
         if self._patrol is None:
             self._patrol = _Patrol.of(still)
-        frequencies, norms = self._patrol.visit(still, self._turn)
+        weights = still.weights_by_name()
+        lively = _relative_change(self._weights, weights) > _LIVELY
+        self._weights = {name: array.copy() for name, array in weights.items()}
+        rounds = 1 if lively else _ROUNDS
+        frequencies, norms = self._patrol.visit(still, self._turn, rounds)
         # Of two that have met on one maximum the weaker is free.
         for n in range(1, len(places.norms)):
             if _nearest(places.frequencies[:n], places.frequencies[n], still) < _MET:
@@ -176,12 +184,12 @@ class _Patrol:
     Attributes:
         centres: of the cells, shape ``(n, d)``.
         vectors: right vectors of all blocks there, complex, shape ``(n, g, columns)``.
-        noise: a fixed vector, a little of which keeps others from being orthogonal to a new leader.
+        rng: of what is added to the vectors, which are nearly orthogonal to a new leader.
     """
 
     centres: np.ndarray
     vectors: np.ndarray
-    noise: np.ndarray
+    rng: np.random.Generator
 
     @classmethod
     def of(cls, still: Coupling) -> _Patrol:
@@ -189,20 +197,34 @@ class _Patrol:
         centres = tile(still.radius, still.stride, 2).centres
         _, groups, _, columns = still.symbol_at(centres[:1]).blocks().shape
         rng = np.random.default_rng(0)
-        noise = rng.standard_normal(columns) + 1j * rng.standard_normal(columns)
-        noise /= np.linalg.norm(noise)
-        return cls(centres, np.broadcast_to(noise, (len(centres), groups, columns)).copy(), noise)
+        return cls(centres, _random((len(centres), groups, columns), rng), rng)
 
-    def visit(self, still: Coupling, turn: int) -> tuple[np.ndarray, np.ndarray]:
+    def visit(self, still: Coupling, turn: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
         """Power iterations at the cells whose turn it is: frequencies and the largest norms."""
         # Scalars are as cheap everywhere as at a few places.
-        rounds = _ROUNDS if len(self.noise) > 1 else 1
+        rounds = rounds if self.vectors.shape[-1] > 1 else 1
         part = np.arange(turn % rounds, len(self.centres), rounds)
         blocks = still.symbol_at(self.centres[part]).blocks()
-        vectors = self.vectors[part] + _NOISE * self.noise.astype(blocks.dtype)
-        vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-        self.vectors[part], images = _power(blocks, vectors)
+        vectors = self.vectors[part] + _NOISE * _random(self.vectors[part].shape, self.rng)
+        vectors = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(blocks.dtype)
+        self.vectors[part], images = _power(blocks, vectors, _PATROL_ITERATIONS)
         return self.centres[part], np.linalg.norm(images, axis=-1).max(axis=1)
+
+
+def _random(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Random unit vectors."""
+    vectors = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
+
+
+def _relative_change(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> float:
+    """Euclidean length of a change of weights over that of the weights."""
+    squares = [
+        (float(np.linalg.norm(array - before[name]) ** 2), float(np.linalg.norm(array) ** 2))
+        for name, array in after.items()
+    ]
+    changed, whole = np.sum(squares, axis=0)
+    return float(np.sqrt(changed / max(whole, 1e-300)))
 
 
 def _climb(still: Coupling, places: _Places, n: int) -> None:
@@ -246,22 +268,25 @@ def _iterate(still: Coupling, places: _Places) -> None:
     """Power iterations at all places."""
     rows = np.arange(len(places.norms))
     blocks = still.symbol_at(places.frequencies).blocks()[rows, places.groups]
-    vectors, images = _power(blocks[:, None], places.vectors[:, None])
+    vectors, images = _power(blocks[:, None], places.vectors[:, None], 2)
     places.vectors[...], places.images[...] = vectors[:, 0], images[:, 0]
     places.norms[...] = np.linalg.norm(images[:, 0], axis=-1)
 
 
-def _power(blocks: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two power iterations on ``K^* K``.
+def _power(
+    blocks: np.ndarray, vectors: np.ndarray, iterations: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Power iterations on ``K^* K``.
 
     Args:
         blocks: shape ``(n, g, rows, columns)``.
         vectors: unit right vectors, shape ``(n, g, columns)``.
+        iterations: how many.
 
     Returns:
         The unit vectors ``v`` and their images ``K v``, shape ``(n, g, rows)``.
     """
-    for _ in range(2 if vectors.shape[-1] > 1 else 0):
+    for _ in range(iterations if vectors.shape[-1] > 1 else 0):
         images = (blocks @ vectors[..., None])[..., 0]
         # K^* u as the conjugate of u^* K: no adjoint of all blocks is written.
         moved = np.conj(np.conj(images)[..., None, :] @ blocks)[..., 0, :]
