@@ -248,8 +248,11 @@ def test_benchmarks_give_rows_with_ratios(name: str) -> None:
     rows = run("bench", name, "--quick", "--json", "-").json["rows"]
     couplings = {"full", "depthwise", "pointwise", "lean", "circulant", "grouped"}
     assert {row["coupling"] for row in rows} >= couplings
-    of = ("ratio", "faster", "less", "exponent_c")
+    of = ("ratio", "faster", "less") if name == "spectra" else ("ratio",)
     for row in rows:
+        if "exponent_c" in row:  # slopes of our own times, beside theory and no peer
+            assert name == "spectra" and abs(row["exponent_c"]) < 10
+            continue
         ratios = [value for key, value in row.items() if key.endswith(of)]
         assert ratios
-        assert min(ratios) > 0 or "exponent_c" in row
+        assert min(ratios) > 0
