@@ -8,123 +8,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 from analysis.chebyshev_methods import rkc1, rkc2
 from analysis.errors import InputError, unknown_name
-from analysis.order_conditions import proved_order
+from analysis.exact import parse_number
+from analysis.tableau import ButcherTableau
 
-Number = Fraction | int | str
 MAXIMUM_STAGES = 50  # of the Chebyshev families: their exact tables grow to thousands of digits
-
-
-def _exact(value: object) -> Fraction:
-    """A table entry as a Fraction; floats are refused, because 1/3 is not a float."""
-    if isinstance(value, Fraction | int) and not isinstance(value, bool):
-        return Fraction(value)
-    if isinstance(value, str):
-        return parse_rational(value, "a table entry")
-    raise InputError(
-        "exact table entries (Fraction, int or '1/3')",
-        f"{value!r} of type {type(value).__name__}",
-        "write the entry as fractions.Fraction",
-    )
-
-
-def parse_rational(text: str, what: str) -> Fraction:
-    """A decimal or a quotient of integers as an exact Fraction.
-
-    >>> parse_rational("0.05", "damping"), parse_rational("2/13", "damping")
-    (Fraction(1, 20), Fraction(2, 13))
-    """
-    # The pattern bounds the digits: Fraction("1e999999999") would fill the memory.
-    pattern = r"[+-]?(\d{1,40}/(?!0+$)\d{1,40}|(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,2})?)"
-    if re.fullmatch(pattern, text.strip(), flags=re.ASCII):
-        return Fraction(text.strip())
-    raise InputError(
-        f"a number for {what}", f"'{text}'", "write a decimal or a quotient such as 0.05 or 1/20"
-    )
-
-
-@dataclass(frozen=True, init=False)
-class ButcherTableau:
-    """A Runge-Kutta method: `A` (s rows of s), `b` (s), `c` (s, the row sums of A), all Fractions.
-
-    Sequences of Fraction, int or strings such as "1/3" are accepted and stored as tuples; `c` may
-    be left out. Raises InputError for shapes that do not fit, inexact entries, `c` other than the
-    row sums, or weights that do not sum to one (such a method converges to nothing).
-
-    >>> ButcherTableau("euler", A=[[0]], b=[1]).order
-    1
-    """
-
-    name: str
-    A: tuple[tuple[Fraction, ...], ...]
-    b: tuple[Fraction, ...]
-    c: tuple[Fraction, ...]
-
-    def __init__(
-        self,
-        name: str,
-        A: Sequence[Sequence[Number]],
-        b: Sequence[Number],
-        c: Sequence[Number] | None = None,
-    ) -> None:
-        matrix = tuple(tuple(_exact(a) for a in row) for row in A)
-        weights = tuple(_exact(w) for w in b)
-        sums = tuple(sum(row, Fraction(0)) for row in matrix)
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "A", matrix)
-        object.__setattr__(self, "b", weights)
-        object.__setattr__(self, "c", sums if c is None else tuple(_exact(x) for x in c))
-        self.__post_init__()
-
-    def __post_init__(self) -> None:
-        s = len(self.b)
-        if s == 0 or len(self.A) != s or any(len(row) != s for row in self.A):
-            rows = "x".join(str(len(row)) for row in self.A) or "no rows"
-            raise InputError(
-                f"a square matrix A with one row and column per weight ({s})",
-                f"{len(self.A)} rows of lengths {rows}",
-                f"check the table of '{self.name}'",
-            )
-        if self.c != tuple(sum(row, Fraction(0)) for row in self.A):
-            raise InputError(
-                "abscissae c equal to the row sums of A",
-                f"c = {', '.join(map(str, self.c))}",
-                "leave c out, it follows from A",
-            )
-        if sum(self.b) != 1:
-            raise InputError(
-                "weights b that sum to 1", f"the sum {sum(self.b)}", f"check b of '{self.name}'"
-            )
-
-    @property
-    def stages(self) -> int:
-        """Number of stages s."""
-        return len(self.b)
-
-    @cached_property
-    def explicit(self) -> bool:
-        """Whether A is strictly lower triangular."""
-        return not any(a for i, row in enumerate(self.A) for a in row[i:])
-
-    @property
-    def fsal(self) -> bool:
-        """First same as last: stage 1 is explicit and stage s is evaluated at y_{n+1} (s > 1)."""
-        return self.stages > 1 and not any(self.A[0]) and self.A[-1] == self.b
-
-    @cached_property
-    def order(self) -> int:
-        """The order of consistency, proved by the rooted-tree conditions in exact arithmetic.
-
-        An s-stage method has order at most s if explicit and 2 s if implicit, so the search ends.
-        """
-        return proved_order(self.A, self.b, self.stages if self.explicit else 2 * self.stages)
 
 
 def _explicit(name: str, rows: Sequence[str], weights: str) -> ButcherTableau:
@@ -282,9 +176,11 @@ def _parameters(base: str, known: dict[str, _Parameter], listed: str) -> dict[st
 
 def _checked(base: str, key: str, parameter: _Parameter, text: str) -> Fraction:
     """The value of one parameter, in its range."""
-    value = parse_rational(text, f"'{key}' of '{base}'")
-    whole = parameter.whole and value.denominator != 1
-    if whole or not parameter.lowest <= value <= parameter.highest:
+    value = parse_number(text, f"'{key}' of '{base}'")
+    fits = isinstance(value, Fraction) and not (parameter.whole and value.denominator != 1)
+    if not isinstance(value, Fraction) or not (
+        fits and parameter.lowest <= value <= parameter.highest
+    ):
         raise InputError(
             f"'{key}' of '{base}' {'a whole number ' if parameter.whole else ''}"
             f"from {parameter.lowest} to {parameter.highest}",

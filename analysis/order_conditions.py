@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 
+from analysis.exact import Exact
+
 Tree = tuple["Tree", ...]  # a root with its sub-trees, in sorted order; () is the single node
 
 
@@ -49,10 +51,10 @@ def rooted_trees(order: int) -> tuple[Tree, ...]:
     return tuple(sorted({new for tree in rooted_trees(order - 1) for new in _graft(tree)}))
 
 
-Matrix = Sequence[Sequence[Fraction]]
+Matrix = Sequence[Sequence[Exact]]
 
 
-def elementary_weight(A: Matrix, b: Sequence[Fraction], tree: Tree) -> Fraction:
+def elementary_weight(A: Matrix, b: Sequence[Exact], tree: Tree) -> Exact:
     """Phi(t) = b^T phi(t) with phi(t)_i the product over the sub-trees u of (A phi(u))_i.
 
     >>> elementary_weight([[Fraction(0)]], [Fraction(1)], ())
@@ -61,9 +63,9 @@ def elementary_weight(A: Matrix, b: Sequence[Fraction], tree: Tree) -> Fraction:
     return sum((w * f for w, f in zip(b, _stage_weights(A, tree, {}), strict=True)), Fraction(0))
 
 
-def _stage_weights(A: Matrix, tree: Tree, known: dict[Tree, list[Fraction]]) -> list[Fraction]:
+def _stage_weights(A: Matrix, tree: Tree, known: dict[Tree, list[Exact]]) -> list[Exact]:
     """phi(t), one number per stage; `known` holds A phi(u) of the sub-trees met so far."""
-    result = [Fraction(1)] * len(A)
+    result: list[Exact] = [Fraction(1)] * len(A)
     for branch in tree:
         if branch not in known:
             inner = _stage_weights(A, branch, known)
@@ -74,13 +76,13 @@ def _stage_weights(A: Matrix, tree: Tree, known: dict[Tree, list[Fraction]]) -> 
     return result
 
 
-def proved_order(A: Matrix, b: Sequence[Fraction], limit: int) -> int:
+def proved_order(A: Matrix, b: Sequence[Exact], limit: int) -> int:
     """The largest p <= limit such that every condition up to order p holds exactly.
 
     >>> proved_order([[Fraction(0)]], [Fraction(1)], limit=6)
     1
     """
-    known: dict[Tree, list[Fraction]] = {}
+    known: dict[Tree, list[Exact]] = {}
     for order in range(1, limit + 1):
         for tree in rooted_trees(order):
             stage = _stage_weights(A, tree, known)

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import polynomials
-from analysis.methods import ButcherTableau, tableau
+from analysis.methods import tableau
 from analysis.polynomials import Rational
+from analysis.tableau import ButcherTableau
 
 Fractions = tuple[Fraction, ...]
 _EXACT_STAGES = 12  # beyond, exact determinants cost seconds and an eigenvalue solver serves

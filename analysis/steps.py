@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.errors import InputError
-from analysis.methods import ButcherTableau
 from analysis.rays import exceeds_one, first_exit
 from analysis.stability import (
     StabilityFunction,
@@ -24,6 +23,7 @@ from analysis.stability import (
     real_stability_interval,
     stability_function,
 )
+from analysis.tableau import ButcherTableau
 
 Complex = NDArray[np.complex128]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from analysis.errors import InputError
-from analysis.methods import ButcherTableau
+from analysis.tableau import ButcherTableau
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor, nn
 
 from analysis.errors import InputError
-from analysis.methods import ButcherTableau, tableau
+from analysis.methods import tableau
+from analysis.tableau import ButcherTableau
 from pdenet.integrators import StepCoefficients, explicit_step, step_coefficients
 from pdenet.layers.terms import DiffusionReactionTerm, Term
 from pdenet.operators.implicit import solve_multiply_adds

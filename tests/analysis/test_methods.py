@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from scipy.integrate._ivp.rk import RK45
 
 from analysis.errors import InputError
-from analysis.methods import METHODS, ButcherTableau, tableau
+from analysis.methods import METHODS, tableau
 from analysis.order_conditions import density, elementary_weight, nodes, proved_order, rooted_trees
+from analysis.tableau import ButcherTableau
 
 ORDERS = {
     "euler": 1,

@@ -13,7 +13,7 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.methods import METHODS, ButcherTableau, tableau
+from analysis.methods import METHODS, tableau
 from analysis.stability import (
     StabilityFunction,
     circle_contractivity_radius,
@@ -21,6 +21,7 @@ from analysis.stability import (
     real_stability_interval,
     stability_function,
 )
+from analysis.tableau import ButcherTableau
 
 NAMES = [
     *METHODS,

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from analysis import polynomials
 from analysis.errors import InputError
-from analysis.methods import ButcherTableau, tableau
+from analysis.methods import tableau
 from analysis.rays import _Boxes, _upper_bound, first_exit
 from analysis.stability import StabilityFunction, real_stability_interval, stability_function
 from analysis.steps import amplification, largest_stable_step
+from analysis.tableau import ButcherTableau
 
 EXPLICIT = ["euler", "midpoint", "heun", "ssprk33", "rk4", "dopri5"]
 STABILISED = ["rkc1:stages=5", "rkc1:stages=12", "rkc2:stages=9", "rkc1:stages=12,damping=0"]

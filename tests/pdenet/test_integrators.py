@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from analysis.errors import InputError
-from analysis.methods import ButcherTableau, tableau
+from analysis.methods import tableau
 from analysis.stability import stability_function
+from analysis.tableau import ButcherTableau
 from pdenet.integrators import rk_step, step_coefficients
 from tests.contracts import observed_order
 
