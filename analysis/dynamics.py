@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from analysis.contractivity import circle_contractivity_radius
 from analysis.errors import InputError
 from analysis.stability import (
     as_tableau,
-    circle_contractivity_radius,
     real_stability_interval,
     stability_function,
 )

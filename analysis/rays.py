@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.exact import Exact
 from analysis.stability import StabilityFunction
 
 Array = NDArray[np.float64]
@@ -68,7 +69,7 @@ class RayPolynomial:
 def ray_polynomial(R: StabilityFunction) -> RayPolynomial:
     """The polynomial q of a stability function, from its exact coefficients."""
     degree = max(len(R.numerator), len(R.denominator)) - 1
-    table = [[Fraction(0)] * (degree + 1) for _ in range(2 * degree + 1)]
+    table: list[list[Exact]] = [[Fraction(0)] * (degree + 1) for _ in range(2 * degree + 1)]
     for coefficients, sign in ((R.numerator, 1), (R.denominator, -1)):
         for j, a in enumerate(coefficients):
             for k, b in enumerate(coefficients):

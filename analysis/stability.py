@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis import polynomials
+from analysis import polynomial_roots, polynomials
+from analysis.exact import Exact
 from analysis.methods import tableau
-from analysis.polynomials import Rational
+from analysis.polynomials import Scalar
 from analysis.tableau import ButcherTableau
 
-Fractions = tuple[Fraction, ...]
-_EXACT_STAGES = 12  # beyond, exact determinants cost seconds and an eigenvalue solver serves
+Coefficients = tuple[Exact, ...]
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,18 @@ class StabilityFunction:
     np.complex128(0j)
     """
 
-    numerator: Fractions
-    denominator: Fractions
+    numerator: Coefficients
+    denominator: Coefficients
 
     @cached_property
     def zeros(self) -> NDArray[np.complex128]:
         """Roots of the numerator, repeated by multiplicity."""
-        return _read_only(polynomials.complex_roots(self.numerator))
+        return _read_only(polynomial_roots.complex_roots(self.numerator))
 
     @cached_property
     def poles(self) -> NDArray[np.complex128]:
         """Roots of the denominator, repeated by multiplicity."""
-        return _read_only(polynomials.complex_roots(self.denominator))
+        return _read_only(polynomial_roots.complex_roots(self.denominator))
 
     def __call__(self, z: ArrayLike) -> Any:
         """R(z), element by element; infinite at a pole."""
@@ -96,8 +96,8 @@ def stability_function(method: ButcherTableau) -> StabilityFunction:
     """
     if method.explicit:
         return StabilityFunction(_explicit_polynomial(method), (Fraction(1),))
-    denominator = _determinant(method.A)
-    numerator = _determinant(
+    denominator = determinant(method.A)
+    numerator = determinant(
         [[a - w for a, w in zip(row, method.b, strict=True)] for row in method.A]
     )
     common = polynomials.gcd(numerator, denominator)
@@ -107,15 +107,16 @@ def stability_function(method: ButcherTableau) -> StabilityFunction:
     )
 
 
-def _normalised(p: Sequence[Rational]) -> Fractions:
+def _normalised(p: Sequence[Scalar]) -> Coefficients:
     """p / p(0)."""
-    return tuple(Fraction(a) / p[0] for a in p)
+    scale = 1 / (Fraction(1) * p[0])
+    return tuple(a * scale for a in p)
 
 
-def _explicit_polynomial(method: ButcherTableau) -> Fractions:
+def _explicit_polynomial(method: ButcherTableau) -> Coefficients:
     """1 + sum_k z^k b^T A^{k-1} 1, where the powers of A end."""
-    stage = [Fraction(1)] * method.stages
-    coefficients = [Fraction(1)]
+    stage: list[Exact] = [Fraction(1)] * method.stages
+    coefficients: list[Exact] = [Fraction(1)]
     for k in range(method.stages):
         coefficients.append(sum((w * x for w, x in zip(method.b, stage, strict=True)), Fraction(0)))
         # A^k 1 vanishes in the first k stages.
@@ -123,14 +124,14 @@ def _explicit_polynomial(method: ButcherTableau) -> Fractions:
             sum((a * x for a, x in zip(row[k:i], stage[k:i], strict=True)), Fraction(0))
             for i, row in enumerate(method.A)
         ]
-    return tuple(Fraction(a) for a in polynomials.trim(coefficients))
+    return tuple(Fraction(1) * a for a in polynomials.trim(coefficients))
 
 
-def _determinant(matrix: Sequence[Sequence[Fraction]]) -> Fractions:
+def determinant(matrix: Sequence[Sequence[Exact]]) -> Coefficients:
     """det(I - z M), ascending in z, by the recurrence of Faddeev and Le Verrier."""
     s = len(matrix)
-    coefficients = [Fraction(1)]
-    product = [[Fraction(0)] * s for _ in range(s)]
+    coefficients: list[Exact] = [Fraction(1)]
+    product: list[list[Exact]] = [[Fraction(0)] * s for _ in range(s)]
     for k in range(1, s + 1):
         for i in range(s):
             product[i][i] += coefficients[-1]
@@ -139,7 +140,7 @@ def _determinant(matrix: Sequence[Sequence[Fraction]]) -> Fractions:
             for row in matrix
         ]
         coefficients.append(-sum((product[i][i] for i in range(s)), Fraction(0)) / k)
-    return tuple(Fraction(a) for a in polynomials.trim(coefficients))
+    return tuple(Fraction(1) * a for a in polynomials.trim(coefficients))
 
 
 @lru_cache(maxsize=128)
@@ -157,18 +158,18 @@ def real_stability_interval(R: StabilityFunction) -> float:
     factors = [polynomials.add(numerator, denominator, sign) for sign in (-1, 1)]
     if not all(factors):
         return math.inf
-    if math.prod(polynomials.sign_after(factor, 0) for factor in factors) > 0:
+    if math.prod(polynomial_roots.sign_after(factor, 0) for factor in factors) > 0:
         return 0.0
     return _first_change(factors)
 
 
-def _reflected(p: Fractions) -> Fractions:
+def _reflected(p: Coefficients) -> Coefficients:
     """p(-t)."""
     return tuple(-a if k % 2 else a for k, a in enumerate(p))
 
 
-def _first_change(factors: Sequence[Sequence[Rational]]) -> float:
-    changes = (polynomials.first_sign_change(factor) for factor in factors)
+def _first_change(factors: Sequence[Sequence[Scalar]]) -> float:
+    changes = (polynomial_roots.first_sign_change(factor) for factor in factors)
     return min((x for x in changes if x is not None), default=math.inf)
 
 
@@ -186,71 +187,14 @@ def imaginary_stability_interval(R: StabilityFunction) -> float:
     excess = polynomials.add(
         _squared_on_imaginary_axis(R.numerator), _squared_on_imaginary_axis(R.denominator), -1
     )
-    if polynomials.sign_after(excess, 0) > 0:
+    if polynomial_roots.sign_after(excess, 0) > 0:
         return 0.0
     return math.sqrt(_first_change([excess]))
 
 
-def _squared_on_imaginary_axis(p: Fractions) -> tuple[Rational, ...]:
+def _squared_on_imaginary_axis(p: Coefficients) -> tuple[Scalar, ...]:
     """|p(i sqrt w)|^2 = even(-w)^2 + w odd(-w)^2."""
     even, odd = _reflected(p[0::2]), _reflected(p[1::2])
     return polynomials.add(
         polynomials.multiply(even, even), (Fraction(0), *polynomials.multiply(odd, odd))
     )
-
-
-def circle_contractivity_radius(method: ButcherTableau) -> float:
-    """The largest r such that a step h contracts whenever an Euler step h / r does.
-
-    r = -1 / lambda_min(B^{-1/2} (B A + A^T B - b b^T) B^{-1/2}) with B = diag(b) > 0; 0 where a
-    stage that counts has b_i <= 0; infinite where the matrix is positive semi-definite (algebraic
-    stability). Steps with h L ||K||^2 <= 2 r are non-expansive on y' = -K^T sigma(K y + b) (theory
-    §4.2; Dahlquist & Jeltsch 1979). Stages that do not influence the step are left out. Correctly
-    rounded up to 12 stages, up to rounding errors beyond.
-
-    >>> circle_contractivity_radius(tableau("euler"))
-    1.0
-    >>> circle_contractivity_radius(tableau("midpoint"))
-    0.0
-    """
-    used = _stages_that_count(method)
-    b = [method.b[i] for i in used]
-    if min(b) <= 0:
-        return 0.0
-    A = [[method.A[i][j] for j in used] for i in used]
-    matrix = [
-        [b[i] * A[i][j] + b[j] * A[j][i] - b[i] * b[j] for j in range(len(b))]
-        for i in range(len(b))
-    ]
-    if _positive_semidefinite(matrix):
-        return math.inf
-    if len(b) <= _EXACT_STAGES:
-        # B + r M, singular first at r_cc, has the determinant det(B) det(I + r B^{-1} M).
-        ratio = [[-x / w for x in row] for row, w in zip(matrix, b, strict=True)]
-        return min(r for r in polynomials.real_roots(_determinant(ratio)) if r > 0)
-    root = np.sqrt([float(w) for w in b])
-    scaled = np.array([[float(x) for x in row] for row in matrix]) / np.outer(root, root)
-    return float(-1 / np.linalg.eigvalsh(scaled)[0])
-
-
-def _stages_that_count(method: ButcherTableau) -> list[int]:
-    """Stages with a weight, and those that such a stage reads."""
-    used = {i for i, w in enumerate(method.b) if w}
-    while more := {j for i in used for j, a in enumerate(method.A[i]) if a} - used:
-        used |= more
-    return sorted(used)
-
-
-def _positive_semidefinite(matrix: list[list[Fraction]]) -> bool:
-    """Whether a symmetric rational matrix is positive semi-definite, by exact elimination."""
-    while matrix:
-        diagonal = [row[i] for i, row in enumerate(matrix)]
-        if min(diagonal) < 0:
-            return False
-        pivot = diagonal.index(max(diagonal))
-        if diagonal[pivot] == 0:
-            return not any(any(row) for row in matrix)
-        rest = [i for i in range(len(matrix)) if i != pivot]
-        row = matrix[pivot]
-        matrix = [[matrix[i][j] - row[i] * row[j] / row[pivot] for j in rest] for i in rest]
-    return True

@@ -59,8 +59,8 @@ def run_facts(path: str) -> dict[str, Any]:
 def step_margin(path: str) -> float | None:
     """Smallest certified non-expansive limit over the step size; None without a theorem."""
     from analysis.certificates import certified_norm
+    from analysis.contractivity import circle_contractivity_radius
     from analysis.methods import tableau
-    from analysis.stability import circle_contractivity_radius
     from pdenet.cli.sources import open_source
 
     source = open_source(path)

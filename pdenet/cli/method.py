@@ -52,6 +52,7 @@ def method(
 def method_facts(name: str) -> dict[str, Any]:
     """What the contract says of one method: the keys of the JSON document."""
     from analysis import stability
+    from analysis.contractivity import circle_contractivity_radius
     from analysis.methods import tableau
 
     table = tableau(name)
@@ -62,7 +63,7 @@ def method_facts(name: str) -> dict[str, Any]:
         "stages": table.stages,
         "real_interval": stability.real_stability_interval(function),
         "imaginary_interval": stability.imaginary_stability_interval(function),
-        "circle_contractivity": stability.circle_contractivity_radius(table),
+        "circle_contractivity": circle_contractivity_radius(table),
         "stability_function": {
             "numerator": [str(value) for value in function.numerator],
             "denominator": [str(value) for value in function.denominator],

@@ -148,8 +148,8 @@ LARGEST_NORM = 1e150
 
 def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[str, Any], Field]:
     """The keys of the contract for the field that limits the step, and that field."""
+    from analysis.contractivity import circle_contractivity_radius
     from analysis.methods import tableau
-    from analysis.stability import circle_contractivity_radius
     from analysis.steps import amplification, largest_stable_step
 
     table = tableau(method)

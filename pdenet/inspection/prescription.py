@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from analysis.contractivity import circle_contractivity_radius
 from analysis.errors import InputError
 from analysis.methods import tableau
-from analysis.stability import circle_contractivity_radius
 from pdenet.data.sources import ImageData
 from pdenet.inspection.crosscheck import NON_EXPANSIVE, theory_of
 from pdenet.inspection.reader import double_inference, read_layers

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from analysis.contractivity import circle_contractivity_radius
 from analysis.coupling import Coupling
 from analysis.couplings import Depthwise
 from analysis.errors import InputError
 from analysis.methods import METHODS, tableau
-from analysis.stability import circle_contractivity_radius
 from analysis.stacked import Stacked
 from analysis.stencils import extension_norm
 from pdenet.layers.block import IMEX_METHODS, TimeStep

@@ -12,6 +12,7 @@ import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis import polynomial_roots
 from analysis import polynomials as poly
 
 X = sympy.Symbol("x")
@@ -62,7 +63,7 @@ def test_square_free_factors_are_those_of_sympy(parts):
 def test_real_roots_are_those_of_sympy(parts):
     p = expand(parts)
     expected = sorted({sympy.re(r) for r in as_sympy(p).real_roots()}, key=lambda r: r.evalf(60))
-    found = poly.real_roots(p)
+    found = polynomial_roots.real_roots(p)
     assert len(found) == len(expected)
     assert found == [float(r.evalf(40)) for r in expected]
 
@@ -72,8 +73,8 @@ def test_sturm_counts_the_roots_of_a_half_open_interval(parts, lower, width):
     p = expand(parts)
     upper = lower + width
     roots = {r for r in as_sympy(p).real_roots() if bool(r > lower) and bool(r <= upper)}
-    assert poly.count_real_roots(p, lower, upper) == len(roots)
-    assert poly.count_real_roots(p) == len(set(as_sympy(p).real_roots()))
+    assert polynomial_roots.count_real_roots(p, lower, upper) == len(roots)
+    assert polynomial_roots.count_real_roots(p) == len(set(as_sympy(p).real_roots()))
 
 
 @given(coefficients, coefficients)
@@ -88,7 +89,7 @@ def test_gcd_and_quotient(p, q):
 def test_evaluation_sign_and_derivative(p, x):
     exact = as_sympy(p).eval(sympy.Rational(x))
     assert poly.evaluate(p, x) == Fraction(int(exact.p), int(exact.q))
-    assert poly.sign_at(p, x) == np.sign(exact)
+    assert polynomial_roots.sign_at(p, x) == np.sign(exact)
     slope = as_sympy(p).diff()
     assert poly.trim(poly.derivative(p)) == poly.trim(
         [int(a) for a in reversed(slope.all_coeffs())]
@@ -103,29 +104,35 @@ def test_division_with_a_rest_is_refused():
 @given(st.lists(st.integers(-1000, 1000), min_size=4, max_size=12).filter(lambda p: p[-1]))
 def test_every_root_is_correctly_rounded(p):
     # A root is rounded correctly if it lies between the mid-points to the neighbouring doubles.
-    for root in poly.real_roots(p):
+    for root in polynomial_roots.real_roots(p):
         below, above = (math.nextafter(root, direction) for direction in (-math.inf, math.inf))
         low, high = ((Fraction(root) + Fraction(x)) / 2 for x in (below, above))
-        assert poly.count_real_roots(p, low, high) + (poly.sign_at(p, low) == 0) >= 1
+        assert (
+            polynomial_roots.count_real_roots(p, low, high)
+            + (polynomial_roots.sign_at(p, low) == 0)
+            >= 1
+        )
 
 
 def test_integer_roots_of_wilkinson_are_exact():
-    assert poly.real_roots(from_roots(*range(1, 31))) == [float(k) for k in range(1, 31)]
+    assert polynomial_roots.real_roots(from_roots(*range(1, 31))) == [
+        float(k) for k in range(1, 31)
+    ]
 
 
 def test_roots_at_zero_and_dyadic_ties():
-    assert poly.real_roots((0, 0, -1, 1)) == [0.0, 1.0]
+    assert polynomial_roots.real_roots((0, 0, -1, 1)) == [0.0, 1.0]
     tie = Fraction(2**53 + 1, 2**54)  # half-way between two doubles
-    assert poly.real_roots((-tie, 1)) == [0.5]
-    assert poly.real_roots((7,)) == [] and poly.real_roots((1, 0, 1)) == []
+    assert polynomial_roots.real_roots((-tie, 1)) == [0.5]
+    assert polynomial_roots.real_roots((7,)) == [] and polynomial_roots.real_roots((1, 0, 1)) == []
 
 
 def test_close_roots_are_told_apart():
     gap = Fraction(1, 10**30)
     p = from_roots(1, 1 + gap, 1 - gap)
-    assert poly.count_real_roots(p) == 3
-    assert poly.count_real_roots(p, 1, 2) == 1
-    assert poly.real_roots(p) == [1.0, 1.0, 1.0]
+    assert polynomial_roots.count_real_roots(p) == 3
+    assert polynomial_roots.count_real_roots(p, 1, 2) == 1
+    assert polynomial_roots.real_roots(p) == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +147,7 @@ def test_close_roots_are_told_apart():
     ],
 )
 def test_only_roots_of_odd_multiplicity_change_the_sign(roots, expected):
-    assert poly.first_sign_change(from_roots(*roots)) == expected
+    assert polynomial_roots.first_sign_change(from_roots(*roots)) == expected
 
 
 @given(factors, st.integers(-3, 3))
@@ -148,7 +155,7 @@ def test_sign_after_is_the_sign_a_little_further(parts, x):
     p = expand(parts)
     later = [r for r in as_sympy(p).real_roots() if bool(r > x)]
     step = min(float(later[0]) - x, 1.0) / 2 if later else 1.0
-    assert poly.sign_after(p, x) == poly.sign_at(p, x + Fraction(step))
+    assert polynomial_roots.sign_after(p, x) == polynomial_roots.sign_at(p, x + Fraction(step))
 
 
 def test_degree_sixty_with_double_roots_is_quick():
@@ -160,16 +167,18 @@ def test_degree_sixty_with_double_roots_is_quick():
     excess = poly.add(poly.multiply(chebyshev[30], chebyshev[30]), (1,), -1)
     reflected = [-a if k % 2 else a for k, a in enumerate(excess)]
     start = time.perf_counter()
-    assert poly.first_sign_change(reflected) == 1800.0
-    assert poly.count_real_roots(reflected) == 31
+    assert polynomial_roots.first_sign_change(reflected) == 1800.0
+    assert polynomial_roots.count_real_roots(reflected) == 31
     assert time.perf_counter() - start < 10
     expected = 900 * (1 - np.cos(np.pi * np.arange(31) / 30))
-    np.testing.assert_allclose(poly.real_roots(reflected), expected, rtol=1e-14, atol=1e-12)
+    np.testing.assert_allclose(
+        polynomial_roots.real_roots(reflected), expected, rtol=1e-14, atol=1e-12
+    )
 
 
 @given(st.lists(st.integers(-9, 9), min_size=3, max_size=9).filter(lambda p: p[0] and p[-1]))
 def test_complex_roots_factor_the_polynomial(p):
-    roots = poly.complex_roots(p)
+    roots = polynomial_roots.complex_roots(p)
     assert len(roots) == len(p) - 1
     expected = sympy.Poly(list(reversed(p)), X).nroots(n=30, maxsteps=500)
     distance = np.abs(np.array([complex(r) for r in expected])[:, None] - roots)
@@ -187,6 +196,6 @@ def test_complex_roots_keep_full_precision_where_coefficients_cancel():
         twice = poly.multiply((2, Fraction(2, 900)), chebyshev[-1])
         chebyshev.append(poly.add(twice, chebyshev[-2], -1))
     exact = -1800 * np.sin(np.pi * (2 * np.arange(30) + 1) / 120) ** 2
-    found = poly.complex_roots(chebyshev[30])
+    found = polynomial_roots.complex_roots(chebyshev[30])
     np.testing.assert_allclose(np.sort(found.real), np.sort(exact), rtol=1e-14)
     assert np.abs(found.imag).max() < 1e-12

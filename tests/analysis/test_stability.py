@@ -13,10 +13,10 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.contractivity import circle_contractivity_radius
 from analysis.methods import METHODS, tableau
 from analysis.stability import (
     StabilityFunction,
-    circle_contractivity_radius,
     imaginary_stability_interval,
     real_stability_interval,
     stability_function,
@@ -302,7 +302,7 @@ def test_stages_that_do_not_count_are_left_out():
 def test_the_long_route_of_the_radius_agrees_with_the_exact_one(monkeypatch):
     method = tableau("rkc1:stages=7")
     exact = circle_contractivity_radius(method)
-    monkeypatch.setattr("analysis.stability._EXACT_STAGES", 0)
+    monkeypatch.setattr("analysis.contractivity._EXACT_STAGES", 0)
     assert circle_contractivity_radius(method) == pytest.approx(exact, rel=1e-13)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import polynomials
+from analysis import polynomial_roots, polynomials
 from analysis.errors import InputError
 from analysis.methods import tableau
 from analysis.rays import _Boxes, _upper_bound, first_exit
@@ -51,9 +51,9 @@ def exact_exit(R, eigenvalue):
         return polynomials.add(polynomials.multiply(re, re), polynomials.multiply(im, im))
 
     excess = polynomials.add(squared(R.numerator), squared(R.denominator), -1)
-    if polynomials.sign_after(excess, 0) > 0:
+    if polynomial_roots.sign_after(excess, 0) > 0:
         return 0.0
-    change = polynomials.first_sign_change(excess)
+    change = polynomial_roots.first_sign_change(excess)
     return math.inf if change is None else change
 
 

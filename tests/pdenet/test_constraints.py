@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from analysis.certificates import certified_norm
+from analysis.contractivity import circle_contractivity_radius
 from analysis.couplings import Depthwise, Full, Lean
 from analysis.errors import InputError
 from analysis.grid import Grid
 from analysis.methods import tableau
-from analysis.stability import circle_contractivity_radius
 from pdenet.layers.block import TimeStep
 from pdenet.layers.normalization import inference_affine
 from pdenet.networks import PDENet
