@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import total_ordering
@@ -115,9 +116,13 @@ class Quadratic:
         return -self if sign_of(self) < 0 else self
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, int | Fraction | Quadratic):
-            return NotImplemented
-        return self - other == Fraction(0) if isinstance(other, Quadratic) else False
+        if not isinstance(other, Quadratic):
+            return False if isinstance(other, int | Fraction) else NotImplemented
+        shared = math.isqrt(self.radicand * other.radicand)
+        if shared * shared != self.radicand * other.radicand:
+            return False  # two roots and 1 are independent over the rationals
+        same = self.factor == other.factor * Fraction(shared, self.radicand)
+        return same and self.rational == other.rational
 
     def __lt__(self, other: Exact | int) -> bool:
         return sign_of(self - other) < 0
@@ -184,14 +189,40 @@ def sign_of(x: Exact | int) -> int:
     return a if x.rational**2 > x.factor**2 * x.radicand else b
 
 
+def written(x: Exact) -> str:
+    """The number as text without blanks that `parse_number` reads back.
+
+    >>> written(Fraction(1, 2) - root(3) / 6)
+    '1/2-1/6*sqrt(3)'
+    """
+    return str(x).replace(" sqrt", "*sqrt").replace("+*", "+").replace("-*", "-").replace(" ", "")
+
+
+def solve(matrix: Sequence[Sequence[Exact]], right: Sequence[Exact]) -> list[Exact]:
+    """The solution of a small regular linear system, by elimination in exact arithmetic.
+
+    >>> solve([[Fraction(1), root(2)], [root(2), Fraction(1)]], [Fraction(3), 2 * root(2)])
+    [Fraction(1, 1), Quadratic(Fraction(0, 1), Fraction(1, 1), 2)]
+    """
+    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
+    for k in range(len(rows)):
+        pivot = next(i for i in range(k, len(rows)) if rows[i][k])
+        rows[k], rows[pivot] = rows[pivot], rows[k]
+        rows[k] = [x / rows[k][k] for x in rows[k]]
+        for i, row in enumerate(rows):
+            if i != k and row[k]:
+                rows[i] = [x - row[k] * y for x, y in zip(row, rows[k], strict=True)]
+    return [row[-1] for row in rows]
+
+
 _DIGITS = r"\d{1,400}"
 _NOT_ZERO = r"(?!0+(?!\d))"
 _RATIONAL = (
     rf"({_DIGITS}/{_NOT_ZERO}{_DIGITS}"
     r"|(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,2})?)"
 )
-_ROOT = rf"sqrt\(?(\d{{1,12}})\)?(?:\s*/\s*{_NOT_ZERO}(\d{{1,40}}))?"
-_TERM = rf"\s*([+-])?\s*(?:({_RATIONAL})\s*\*?\s*)?(?:{_ROOT})?\s*"
+_ROOT = rf"sqrt\(?({_DIGITS})\)?(?:\s*/\s*{_NOT_ZERO}(\d{{1,40}}))?"
+_TERM = rf"\s*([+-])?\s*(?:({_RATIONAL})\s*(?:\*\s*(?=sqrt))?)?(?:{_ROOT})?\s*"
 
 
 def parse_number(text: str, what: str) -> Exact:

@@ -1,190 +1,202 @@
-"""Runge-Kutta methods as data: exact Butcher tables with a proved order, for theory and networks.
+"""The registry of time steppers: every method by name, exact, for theory and networks.
 
-    k_i = f(y_n + h sum_j a_ij k_j),     y_{n+1} = y_n + h sum_i b_i k_i
-
->>> tableau("heun").order, tableau("rkc1:stages=12,damping=0").stages
-(2, 12)
+>>> method("bdf3").order, tableau("heun").order, method("rkc1:stages=12,damping=0").stages
+(3, 2, 12)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
 from fractions import Fraction
 from functools import lru_cache
 
-from analysis.chebyshev_methods import rkc1, rkc2
 from analysis.errors import InputError, unknown_name
-from analysis.exact import parse_number
-from analysis.tableau import ButcherTableau
-
-MAXIMUM_STAGES = 50  # of the Chebyshev families: their exact tables grow to thousands of digits
-
-
-def _explicit(name: str, rows: Sequence[str], weights: str) -> ButcherTableau:
-    """An explicit table from its sub-diagonal rows and its weights, written as on paper."""
-    s = len(rows) + 1
-    A = [row.split() + ["0"] * (s - k) for k, row in enumerate(["", *rows])]
-    return ButcherTableau(name, A, weights.split())
-
-
-def _theta(name: str, value: Fraction) -> ButcherTableau:
-    """y+ = y + h ((1 - theta) f(y) + theta f(y+))."""
-    return ButcherTableau(name, [[0, 0], [1 - value, value]], [1 - value, value])
+from analysis.families import KINDS, Family, Parameter, count, read_parameters
+from analysis.families import Method as Method
+from analysis.method_files import inline_table, read_method
+from analysis.stabilised import MAXIMUM_STAGES, StabilisedMethod
+from analysis.tableau import INLINE, ButcherTableau
+from analysis.tables.additive import ADDITIVE
+from analysis.tables.explicit import EXPLICIT
+from analysis.tables.implicit import IMPLICIT
+from analysis.tables.multistep import MULTISTEP
+from analysis.tables.splittings import SPLITTINGS
 
 
-# Dormand & Prince 1980, RK5(4)7M: the fifth-order solution that is propagated. Its seventh stage
-# has weight zero; it serves the error estimate and the next step only and is left out here.
-_DOPRI5 = (
-    "1/5",
-    "3/40 9/40",
-    "44/45 -56/15 32/9",
-    "19372/6561 -25360/2187 64448/6561 -212/729",
-    "9017/3168 -355/33 46732/5247 49/176 -5103/18656",
-)
+def _stabilised(family: str, least: int, damping: Fraction, description: str) -> Family:
+    def build(name: str, stages: Fraction, damping: Fraction) -> Method:
+        return StabilisedMethod(name, family, int(stages), damping)
+
+    limits = Parameter(damping, Fraction(0), Fraction(100))
+    parameters = {"stages": count(10, least, MAXIMUM_STAGES), "damping": limits}
+    return Family(build, description, parameters)
 
 
-@dataclass(frozen=True)
-class _Parameter:
-    """A parameter of a family: default and admissible range; whole numbers where `whole`."""
-
-    default: Fraction
-    lowest: Fraction
-    highest: Fraction
-    whole: bool = False
-
-
-@dataclass(frozen=True)
-class _Family:
-    """A named method: what builds it from (name, parameters), and what it is in one line."""
-
-    build: Callable[..., ButcherTableau]
-    description: str
-    parameters: tuple[tuple[str, _Parameter], ...] = ()
-
-
-def _fixed(rows: Sequence[str], weights: str, description: str) -> _Family:
-    return _Family(lambda name: _explicit(name, rows, weights), description)
-
-
-def _chebyshev(
-    build: Callable[[int, Fraction], tuple[Sequence[Sequence[Fraction]], Sequence[Fraction]]],
-    lowest_stages: int,
-    damping: Fraction,
-    description: str,
-) -> _Family:
-    whole = _Parameter(Fraction(10), Fraction(lowest_stages), Fraction(MAXIMUM_STAGES), whole=True)
-    return _Family(
-        lambda name, stages, damping: ButcherTableau(name, *build(int(stages), damping)),
-        description,
-        (("stages", whole), ("damping", _Parameter(damping, Fraction(0), Fraction(100)))),
-    )
-
-
-_HALF = Fraction(1, 2)
-_FAMILIES = {
-    "euler": _fixed((), "1", "forward Euler, y + h f(y): one layer of a residual network"),
-    "midpoint": _fixed(("1/2",), "0 1", "explicit midpoint rule (Runge 1895), order 2"),
-    "heun": _fixed(("1",), "1/2 1/2", "Heun's explicit trapezoidal rule, order 2"),
-    "ssprk22": _fixed(
-        ("1",), "1/2 1/2", "strong-stability-preserving, 2 stages, order 2 (the table of Heun)"
+_STABILISED = {
+    "rkc1": _stabilised(
+        "rkc1", 1, Fraction(1, 20), "Runge-Kutta-Chebyshev, order 1, real interval about 2 stages^2"
     ),
-    "ssprk33": _fixed(
-        ("1", "1/4 1/4"),
-        "1/6 1/6 2/3",
-        "strong-stability-preserving, 3 stages, order 3 (Shu & Osher 1988)",
+    "rkc2": _stabilised(
+        "rkc2", 2, Fraction(2, 13), "Runge-Kutta-Chebyshev, order 2, about 0.653 (stages^2 - 1)"
     ),
-    "rk4": _fixed(
-        ("1/2", "0 1/2", "0 0 1"), "1/6 1/3 1/3 1/6", "the classical method of Kutta 1901, order 4"
+    "rkl1": _stabilised(
+        "rkl1", 1, Fraction(0), "Runge-Kutta-Legendre, order 1, real interval stages^2 + stages"
     ),
-    "dopri5": _fixed(
-        _DOPRI5,
-        "35/384 0 500/1113 125/192 -2187/6784 11/84",
-        "Dormand & Prince 1980, propagated solution, order 5 (6 stages, fixed step)",
-    ),
-    "rkc1": _chebyshev(
-        rkc1, 1, Fraction(1, 20), "Runge-Kutta-Chebyshev, order 1, real interval about 2 stages^2"
-    ),
-    "rkc2": _chebyshev(
-        rkc2, 2, Fraction(2, 13), "Runge-Kutta-Chebyshev, order 2, about 0.653 (stages^2 - 1)"
-    ),
-    "backward-euler": _Family(
-        lambda name: ButcherTableau(name, [[1]], [1]), "implicit Euler, A-stable and damping"
-    ),
-    "crank-nicolson": _Family(
-        lambda name: _theta(name, _HALF), "implicit trapezoidal rule, A-stable, order 2"
-    ),
-    "theta": _Family(
-        _theta,
-        "y + h ((1 - value) f(y) + value f(y+)): 0 Euler, 1/2 trapezoidal, 1 backward Euler",
-        (("value", _Parameter(_HALF, Fraction(0), Fraction(1))),),
+    "rkl2": _stabilised(
+        "rkl2", 2, Fraction(0), "Runge-Kutta-Legendre, order 2, (stages^2 + stages - 2) / 2"
     ),
 }
-_ALIASES = {"forward-euler": "euler"}
+_FAMILIES: dict[str, Family] = {
+    **EXPLICIT,
+    **_STABILISED,
+    **IMPLICIT,
+    **MULTISTEP,
+    **ADDITIVE,
+    **SPLITTINGS,
+}
+ALIASES = {
+    "forward-euler": "euler",
+    "imex-euler": "ars111",
+    "stormer-verlet": "verlet",
+}
+"""Other names of methods."""
+METHODS: dict[str, str] = {
+    name: line
+    for base, family in _FAMILIES.items()
+    for name, line in family.descriptions(base).items()
+}
+"""Names of all methods with a one-line description, those added by `register` included."""
+_REGISTERED: dict[str, Method] = {}
+_NUMBERED = re.compile(r"([a-z-]+?)(\d{1,6})", flags=re.ASCII)
 
-METHODS: dict[str, str] = {name: family.description for name, family in _FAMILIES.items()}
-"""Names of all methods with a one-line description."""
+
+def method(name: str) -> Method:
+    """The named method, of any kind.
+
+    Parameters follow a colon and are exact: in `rkc1:stages=12,damping=0.05` the damping is 1/20.
+    A member of a numbered family is bdf3 or bdf:steps=3. A name that ends in `.toml` is a file
+    (`analysis.method_files`), one that begins with `table:` is a whole table.
+
+    Raises InputError for an unknown method or parameter, a value that is no number or out of
+    range, and a file that cannot be read.
+
+    >>> method("imex-euler").name, method("ab:steps=2").name, method("table:A=0 0;1 0,b=0 1").order
+    ('ars111', 'ab2', 1)
+    """
+    if not isinstance(name, str):
+        raise InputError("the name of a method", repr(name), "pass a string such as 'heun'")
+    text = name.strip()
+    if text.lower().endswith(".toml"):
+        return read_method(text)
+    base, _, listed = text.partition(":")
+    base = base.strip().lower()
+    base = ALIASES.get(base, base)
+    if base == INLINE:
+        return inline_table(listed)
+    if base in _REGISTERED:
+        read_parameters(base, {}, listed)
+        return _REGISTERED[base]
+    base, family, listed = _found(base, listed)
+    values = read_parameters(base, family.parameters, listed)
+    return _built(base, tuple(values.items()))
+
+
+def _found(base: str, listed: str) -> tuple[str, Family, str]:
+    """The family of a name, with the number of a numbered member as its parameter."""
+    if base in _FAMILIES:
+        return base, _FAMILIES[base], listed
+    parts = _NUMBERED.fullmatch(base)
+    family = _FAMILIES.get(parts[1]) if parts else None
+    if parts is None or family is None or not family.listed:
+        raise unknown_name("method", base, [*METHODS, *ALIASES])
+    read_parameters(base, {}, listed)
+    (parameter,) = family.parameters
+    return parts[1], family, f"{parameter}={parts[2]}"
+
+
+@lru_cache(maxsize=256)
+def _built(base: str, values: tuple[tuple[str, Fraction], ...]) -> Method:
+    """The method of a family at given parameters."""
+    family = _FAMILIES[base]
+    return family.build(family.canonical(base, dict(values)), **dict(values))
 
 
 def tableau(name: str) -> ButcherTableau:
-    """The table of a named method; parameters follow a colon, `rkc1:stages=12,damping=0`.
+    """The Butcher table of a named Runge-Kutta method.
 
-    Parameters are exact: "0.05" means 1/20. Raises InputError for an unknown method or parameter, a
-    value that is no number, and a value out of range.
+    Raises InputError as `method` does, and for a method of another kind.
 
     >>> tableau("theta:value=1/2").b
     (Fraction(1, 2), Fraction(1, 2))
     """
-    if not isinstance(name, str):
-        raise InputError("the name of a method", repr(name), "pass a string such as 'heun'")
-    base, _, listed = name.strip().partition(":")
-    base = base.strip().lower()
-    base = _ALIASES.get(base, base)
-    if base not in _FAMILIES:
-        raise unknown_name("method", base, [*_FAMILIES, *_ALIASES])
-    values = _parameters(base, dict(_FAMILIES[base].parameters), listed)
-    return _built(base, tuple(values.items()))
-
-
-@lru_cache(maxsize=128)
-def _built(base: str, values: tuple[tuple[str, Fraction], ...]) -> ButcherTableau:
-    """The table of a family at given parameters; its name repeats them all."""
-    written = ",".join(f"{key}={value}" for key, value in values)
-    return _FAMILIES[base].build(f"{base}:{written}" if written else base, **dict(values))
-
-
-def _parameters(base: str, known: dict[str, _Parameter], listed: str) -> dict[str, Fraction]:
-    """Defaults overridden by the `key=value` pairs of the text after the colon."""
-    values = {key: parameter.default for key, parameter in known.items()}
-    seen: set[str] = set()
-    for pair in filter(None, (part.strip() for part in listed.split(","))):
-        key, equals, text = (part.strip() for part in pair.partition("="))
-        if not known:
-            raise InputError(f"'{base}' without parameters", f"'{pair}'", f"write '{base}'")
-        if key not in known:
-            raise unknown_name(f"parameter of '{base}'", key, known)
-        if not equals or key in seen:
-            raise InputError(
-                f"each parameter of '{base}' once, as {key}=NUMBER",
-                f"'{pair}'" + (" again" if key in seen else ""),
-                f"write '{base}:{key}={known[key].default}'",
-            )
-        seen.add(key)
-        values[key] = _checked(base, key, known[key], text)
-    return values
-
-
-def _checked(base: str, key: str, parameter: _Parameter, text: str) -> Fraction:
-    """The value of one parameter, in its range."""
-    value = parse_number(text, f"'{key}' of '{base}'")
-    fits = isinstance(value, Fraction) and not (parameter.whole and value.denominator != 1)
-    if not isinstance(value, Fraction) or not (
-        fits and parameter.lowest <= value <= parameter.highest
-    ):
+    found = method(name)
+    if isinstance(found, StabilisedMethod):
+        return found.tableau
+    if not isinstance(found, ButcherTableau):
         raise InputError(
-            f"'{key}' of '{base}' {'a whole number ' if parameter.whole else ''}"
-            f"from {parameter.lowest} to {parameter.highest}",
-            text,
-            f"the default is {parameter.default}",
+            "a Runge-Kutta method", f"'{found.name}', {kind(found)}", "choose one such as heun"
         )
-    return value
+    return found
+
+
+def kind(found: Method) -> str:
+    """What a method is, in words.
+
+    >>> kind(method("bdf2"))
+    'a linear multistep method'
+    """
+    return KINDS[type(found)]
+
+
+def register(added: Method, description: str = "added by the user") -> None:
+    """Make a method known by its name, for this process.
+
+    A method that was added under the same name is replaced. Raises InputError for an object of
+    another type, a name that is no plain word, and one that the registry holds already.
+
+    >>> register(ButcherTableau("my-heun", [[0, 0], [1, 0]], ["1/2", "1/2"]), "Heun again")
+    >>> method("my-heun").order, METHODS.pop("my-heun")
+    (2, 'Heun again')
+    """
+    if type(added) not in KINDS:
+        kinds = ", ".join(sorted(cls.__name__ for cls in KINDS))
+        raise InputError(f"a method: one of {kinds}", type(added).__name__, "build one of them")
+    name = added.name
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", name, flags=re.ASCII) or name == INLINE:
+        raise InputError(
+            "a name of small letters, digits and hyphens", f"'{name}'", "rename the method"
+        )
+    if _is_built_in(name):
+        raise InputError("a name that is free", f"'{name}'", f"take one such as 'my-{name}'")
+    _REGISTERED[name] = added
+    METHODS[name] = " ".join(description.split())
+
+
+def _is_built_in(name: str) -> bool:
+    if name in ALIASES:
+        return True
+    try:
+        _found(name, "")
+    except InputError:
+        return False
+    return True
+
+
+def lasting_name(found: Method) -> str:
+    """A name by which every process finds the method again: the registry's, or the whole table.
+
+    Raises InputError for a method of another kind than Runge-Kutta that the registry lacks.
+
+    >>> lasting_name(ButcherTableau("mine", [[0, 0], ["1/3", 0]], [0, 1]))
+    'table:A=0 0;1/3 0,b=0 1'
+    """
+    base = found.name.partition(":")[0]
+    if _is_built_in(base) and method(found.name) == found:
+        return found.name
+    if isinstance(found, ButcherTableau):
+        return found.inline_name
+    raise InputError(
+        "a method of the registry, or a Runge-Kutta table",
+        f"'{found.name}', {kind(found)}",
+        "only tables have an inline form",
+    )

@@ -14,10 +14,12 @@ from fractions import Fraction
 from functools import cached_property
 
 from analysis.errors import InputError
-from analysis.exact import Exact, Quadratic, parse_number
-from analysis.order_conditions import proved_order
+from analysis.exact import Exact, Quadratic, parse_number, written
+from analysis.order_conditions import proved_additive_order, proved_order
 
 Number = Exact | int | str
+INLINE = "table"
+"""What the name of a method begins with, before a colon, that is its whole table."""
 
 
 def exact_entry(value: object) -> Exact:
@@ -120,6 +122,16 @@ class ButcherTableau:
         """
         return proved_order(self.A, self.b, self.stages if self.explicit else 2 * self.stages)
 
+    @property
+    def inline_name(self) -> str:
+        """The whole table as a name, from which `analysis.methods.method` makes it again.
+
+        >>> ButcherTableau("ralston", A=[[0, 0], ["2/3", 0]], b=["1/4", "3/4"]).inline_name
+        'table:A=0 0;2/3 0,b=1/4 3/4'
+        """
+        rows = ";".join(" ".join(map(written, row)) for row in self.A)
+        return f"{INLINE}:A={rows},b={' '.join(map(written, self.b))}"
+
 
 @dataclass(frozen=True)
 class ImexTableau:
@@ -164,3 +176,9 @@ class ImexTableau:
     def stages(self) -> int:
         """Number of stages s, those without an implicit part included."""
         return self.explicit.stages
+
+    @cached_property
+    def order(self) -> int:
+        """The order of consistency of the pair, by all conditions that couple its two parts."""
+        parts = [(table.A, table.b) for table in (self.explicit, self.implicit)]
+        return proved_additive_order(parts, self.explicit.order)

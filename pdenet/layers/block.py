@@ -8,21 +8,24 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor, nn
 
 from analysis.errors import InputError
-from analysis.methods import tableau
+from analysis.methods import lasting_name, method
+from analysis.stabilised import StabilisedMethod
 from analysis.tableau import ButcherTableau
 from pdenet.integrators import StepCoefficients, explicit_step, step_coefficients
 from pdenet.layers.terms import DiffusionReactionTerm, Term
 from pdenet.operators.implicit import solve_multiply_adds
 
-IMEX_METHODS = {"ars111": "ars111", "imex-euler": "ars111"}
-"""Methods with implicit linear diffusion and explicit reaction, with their aliases."""
+IMEX_METHODS = ("ars111",)
+"""Canonical names of the methods with implicit linear diffusion and explicit reaction."""
 
 
 def step_method(name: str) -> tuple[str, ButcherTableau | None]:
     """Canonical name of a method that a network can step with, and its table.
 
     Returns:
-        The name and the explicit Runge-Kutta table, None for ``IMEX_METHODS``.
+        The name and the explicit Runge-Kutta table, None for ``IMEX_METHODS``. The name of a table
+        that is not in the registry (a file, say) is the table itself, so that what is stored with
+        a network can be read everywhere.
 
     Raises:
         InputError: for unknown and for implicit methods.
@@ -30,16 +33,17 @@ def step_method(name: str) -> tuple[str, ButcherTableau | None]:
     >>> step_method("imex-euler")
     ('ars111', None)
     """
-    if name in IMEX_METHODS:
-        return IMEX_METHODS[name], None
-    table = tableau(str(name))
-    if not table.explicit:
+    found = method(str(name))
+    if found.name in IMEX_METHODS:
+        return found.name, None
+    if not isinstance(found, ButcherTableau | StabilisedMethod) or not found.explicit:
         raise InputError(
             "an explicit method or ars111 for the steps of a network",
             repr(name),
             "choose euler, heun, ssprk33 or rk4, or ars111 with linear diffusion",
         )
-    return table.name, table
+    table = found.tableau if isinstance(found, StabilisedMethod) else found
+    return lasting_name(found), table
 
 
 def check_step_size(step_size: float) -> None:

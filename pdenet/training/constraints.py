@@ -21,9 +21,11 @@ from analysis.contractivity import circle_contractivity_radius
 from analysis.coupling import Coupling
 from analysis.couplings import Depthwise
 from analysis.errors import InputError
-from analysis.methods import METHODS, tableau
+from analysis.methods import METHODS, method, tableau
+from analysis.stabilised import StabilisedMethod
 from analysis.stacked import Stacked
 from analysis.stencils import extension_norm
+from analysis.tableau import ButcherTableau
 from pdenet.layers.block import IMEX_METHODS, TimeStep
 from pdenet.layers.normalization import inference_affine
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm
@@ -236,8 +238,10 @@ def contractivity_radius(method: str) -> float:
 
 
 def _has_radius(name: str) -> bool:
-    table = tableau(name)
-    return table.explicit and circle_contractivity_radius(table) > 0
+    found = method(name)
+    if not isinstance(found, ButcherTableau | StabilisedMethod) or not found.explicit:
+        return False
+    return circle_contractivity_radius(tableau(name)) > 0
 
 
 def check_constraint(config: RunConfig, image_size: tuple[int, int]) -> None:

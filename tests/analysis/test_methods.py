@@ -17,10 +17,17 @@ from hypothesis import strategies as st
 from scipy.integrate._ivp.rk import RK45
 
 from analysis.errors import InputError
-from analysis.methods import METHODS, tableau
+from analysis.exact import Quadratic
+from analysis.methods import METHODS, method, tableau
 from analysis.order_conditions import density, elementary_weight, nodes, proved_order, rooted_trees
+from analysis.stabilised import StabilisedMethod
 from analysis.tableau import ButcherTableau
+from analysis.tables.implicit import IMPLICIT as IMPLICIT_FAMILIES
 
+TABLES = [n for n in METHODS if isinstance(method(n), ButcherTableau | StabilisedMethod)]
+IMPLICIT = [
+    name for base, family in IMPLICIT_FAMILIES.items() for name in family.descriptions(base)
+]
 ORDERS = {
     "euler": 1,
     "forward-euler": 1,
@@ -205,19 +212,27 @@ def test_defaults_aliases_and_names():
     assert tableau("theta:value=1e-1").b == (Fraction(9, 10), Fraction(1, 10))
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_every_listed_table_is_consistent_data(name):
+    table = tableau(name)
+    assert sum(table.b) == 1
+    assert table.c == tuple(map(sum, table.A))
+    assert all(
+        isinstance(a, Fraction | Quadratic) for row in (*table.A, table.b, table.c) for a in row
+    )
+    assert table.explicit == (name not in IMPLICIT)
+    assert table.fsal == (name in ("crank-nicolson", "theta"))
+    assert hash(table) == hash(ButcherTableau(table.name, table.A, table.b))
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_every_listed_method_is_consistent_data(name):
-    method = tableau(name)
+def test_every_listed_method_is_frozen_and_found_again(name):
+    found = method(name)
     assert METHODS[name] and "\n" not in METHODS[name]
-    assert sum(method.b) == 1
-    assert method.c == tuple(map(sum, method.A))
-    assert all(isinstance(a, Fraction) for row in (*method.A, method.b, method.c) for a in row)
-    assert method.explicit == (name not in ("backward-euler", "crank-nicolson", "theta"))
-    assert method.fsal == (name in ("crank-nicolson", "theta"))
-    assert pickle.loads(pickle.dumps(method)) == method
-    assert hash(method) == hash(ButcherTableau(method.name, method.A, method.b))
+    assert method(found.name) is found
+    assert pickle.loads(pickle.dumps(found)) == found
     with pytest.raises(dataclasses.FrozenInstanceError):
-        method.b = ()
+        found.name = ""
 
 
 def test_dormand_prince_with_its_seventh_stage_is_fsal():
