@@ -155,8 +155,9 @@ def register(added: Method, description: str = "added by the user") -> None:
     another type, a name that is no plain word, and one that the registry holds already.
 
     >>> register(ButcherTableau("my-heun", [[0, 0], [1, 0]], ["1/2", "1/2"]), "Heun again")
-    >>> method("my-heun").order, METHODS.pop("my-heun")
+    >>> method("my-heun").order, METHODS["my-heun"]
     (2, 'Heun again')
+    >>> unregister("my-heun")
     """
     if type(added) not in KINDS:
         kinds = ", ".join(sorted(cls.__name__ for cls in KINDS))
@@ -166,20 +167,27 @@ def register(added: Method, description: str = "added by the user") -> None:
         raise InputError(
             "a name of small letters, digits and hyphens", f"'{name}'", "rename the method"
         )
-    if _is_built_in(name):
+    if name in ALIASES or _built_in(name) is not None:
         raise InputError("a name that is free", f"'{name}'", f"take one such as 'my-{name}'")
     _REGISTERED[name] = added
     METHODS[name] = " ".join(description.split())
 
 
-def _is_built_in(name: str) -> bool:
-    if name in ALIASES:
-        return True
+def unregister(name: str) -> None:
+    """Forget a method that `register` has added; InputError where there is none."""
+    if name not in _REGISTERED:
+        raise unknown_name("method added by register", name, _REGISTERED)
+    del _REGISTERED[name], METHODS[name]
+
+
+def _built_in(name: str) -> Method | None:
+    """The method that the registry builds for a canonical name, if it does."""
+    base, _, listed = name.partition(":")
     try:
-        _found(name, "")
+        base, family, listed = _found(base, listed)
+        return _built(base, tuple(read_parameters(base, family.parameters, listed).items()))
     except InputError:
-        return False
-    return True
+        return None
 
 
 def lasting_name(found: Method) -> str:
@@ -190,9 +198,10 @@ def lasting_name(found: Method) -> str:
     >>> lasting_name(ButcherTableau("mine", [[0, 0], ["1/3", 0]], [0, 1]))
     'table:A=0 0;1/3 0,b=0 1'
     """
-    base = found.name.partition(":")[0]
-    if _is_built_in(base) and method(found.name) == found:
+    if _built_in(found.name) == found:
         return found.name
+    if isinstance(found, StabilisedMethod):
+        return method(f"{found.family}:stages={found.stages},damping={found.damping}").name
     if isinstance(found, ButcherTableau):
         return found.inline_name
     raise InputError(

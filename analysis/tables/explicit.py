@@ -104,7 +104,7 @@ EXPLICIT: dict[str, Family] = {
     "merson": _fixed(
         ("1/3", "1/6 1/6", "1/8 0 3/8", "1/2 0 -3/2 2"),
         "1/6 0 0 2/3 1/6",
-        "Merson 1957, 5 stages, order 4 (5 for linear problems of constant coefficients)",
+        "Merson 1957, propagated solution, 5 stages, order 4 (fixed step)",
     ),
     "fehlberg": _fixed(
         _FEHLBERG,
