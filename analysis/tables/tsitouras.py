@@ -61,7 +61,8 @@ def _weights() -> list[Exact]:
 def _first_moments(b: list[Exact]) -> list[Exact]:
     """s = A c: b s = 1/6, b c s = 1/8 and b c^2 s = 1/10 leave a line, b s^2 = 1/20 cuts it twice.
 
-    The published method takes the root with a_32 > 0.2, the other one has a_32 < 0.
+    The published method is the larger root; the smaller one, a_32 = 0.33368, is another method of
+    order 5 nearby.
     """
     c = _C
     matrix = [[b[i] * c[i] ** k for i in (3, 4, 5)] for k in range(3)]

@@ -242,8 +242,17 @@ def test_the_published_decimals_themselves_prove_nothing():
     assert ButcherTableau("tsit5 in decimals", A, weights).order == 1
 
 
-def test_the_other_root_of_tsitouras_is_another_method():
-    assert sign_of(tableau("tsit5").A[2][1] - Fraction(1, 5)) == 1
+def test_the_other_root_of_tsitouras_is_another_method(monkeypatch):
+    table = tableau("tsit5")
+    upper = tsitouras._upper_root
+    monkeypatch.setattr(tsitouras, "_upper_root", lambda a, b, c: -b / a - upper(a, b, c))
+    other = tsitouras.tsit5("other")
+    assert other.order == 5
+    assert other.b == table.b
+    assert sign_of(table.A[2][1] - other.A[2][1] - Fraction(17, 10000)) == 1
+
+
+def test_the_weights_of_tsitouras_are_a_quadrature_rule():
     c = tsitouras._C
     b = tsitouras._weights()
     # Every quadrature condition holds, whatever the root: degree 4 is exact, degree 5 is not.
