@@ -50,9 +50,7 @@ def read_method(path: str | os.PathLike[str]) -> FileMethod:
     needed, optional, build = _READERS[kind]
     for key in content:
         if key not in (*needed, *optional):
-            raise unknown_name(
-                f"key of a method of kind {kind} in {origin}", key, (*needed, *optional)
-            )
+            raise unknown_name(f"key of kind {kind} in {origin}", key, (*needed, *optional))
     for key in needed:
         if key not in content:
             raise InputError(f"the key {key} of kind {kind} in {origin}", "none", "add it")
