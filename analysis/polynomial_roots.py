@@ -167,6 +167,26 @@ def real_roots(p: Coefficients) -> list[float]:
     return [_refine(simple, interval) for interval in isolate(simple)]
 
 
+def close_roots(p: Coefficients, bits: int = 120) -> list[Fraction]:
+    """Rationals within 2^-bits of the distinct real roots of p != 0, ascending.
+
+    >>> [float(x) for x in close_roots((-2, 0, 1))]
+    [-1.4142135623730951, 1.4142135623730951]
+    """
+    simple, near = square_free(p), []
+    for lower, upper in isolate(simple):
+        sign = sign_at(simple, upper)
+        while sign and upper - lower > Fraction(1, 2**bits):
+            middle = (lower + upper) / 2
+            here = sign_at(simple, middle)
+            if not here:
+                lower = upper = middle
+            else:
+                lower, upper = (lower, middle) if here == sign else (middle, upper)
+        near.append(upper)
+    return near
+
+
 def first_sign_change(p: Coefficients) -> float | None:
     """The smallest x > 0 at which p changes sign (no root of even multiplicity), or None.
 

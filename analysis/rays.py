@@ -137,7 +137,8 @@ def _near_exit(
     high = np.minimum(best.step * modulus[chosen], polynomial.radius)
     coefficients = polynomial.coefficients(psi[chosen])
     size = coefficients.shape[1]
-    to_bernstein, left, right = _bernstein_matrices(size)
+    to_bernstein = _power_to_bernstein(size)
+    left, right = bernstein_halves(size)
     b = (coefficients * high[:, None] ** np.arange(size)) @ to_bernstein
     # Cells are pieces low..high of the ray chosen[ray], with the Bernstein coefficients b.
     ray = np.arange(len(chosen))
@@ -171,14 +172,21 @@ def _noise(coefficients: Array, r: Array) -> Array:
 
 
 @lru_cache(maxsize=32)
-def _bernstein_matrices(size: int) -> tuple[Array, Array, Array]:
-    """Powers to Bernstein form on [0, 1], and the forms of its two halves, for row vectors."""
+def _power_to_bernstein(size: int) -> Array:
+    """Powers to Bernstein form on [0, 1], for row vectors."""
     n = size - 1
-    powers = np.array(
-        [[math.comb(j, m) / math.comb(n, m) for j in range(size)] for m in range(size)]
-    )
+    return np.array([[math.comb(j, m) / math.comb(n, m) for j in range(size)] for m in range(size)])
+
+
+@lru_cache(maxsize=32)
+def bernstein_halves(size: int) -> tuple[Array, Array]:
+    """Bernstein forms of the two halves of an interval, for row vectors of `size` coefficients.
+
+    >>> np.array([0.0, 0.0, 1.0]) @ bernstein_halves(3)[1]
+    array([0.25, 0.5 , 1.  ])
+    """
     left = np.array([[math.comb(j, i) / 2**j for j in range(size)] for i in range(size)])
-    return powers, left, left[::-1, ::-1].copy()
+    return left, left[::-1, ::-1].copy()
 
 
 class _Boxes(NamedTuple):

@@ -82,7 +82,7 @@ class _Values(NamedTuple):
     second: list[Fraction]
 
 
-def _factors(legendre: bool, j: int) -> tuple[Fraction, Fraction]:
+def polynomial_factors(legendre: bool, j: int) -> tuple[Fraction, Fraction]:
     """A_j and B_j of P_j = A_j x P_{j-1} - B_j P_{j-2}."""
     return (Fraction(2 * j - 1, j), Fraction(j - 1, j)) if legendre else (Fraction(2), Fraction(1))
 
@@ -95,7 +95,7 @@ def polynomial_values(legendre: bool, degree: int, x: Fraction) -> _Values:
     """
     value, first, second = [Fraction(1), x], [Fraction(0), Fraction(1)], [Fraction(0)] * 2
     for j in range(2, degree + 1):
-        A, B = _factors(legendre, j)
+        A, B = polynomial_factors(legendre, j)
         value.append(A * x * value[-1] - B * value[-2])
         first.append(A * (value[j - 1] + x * first[-1]) - B * first[-2])
         second.append(A * (2 * first[j - 1] + x * second[-1]) - B * second[-2])
@@ -179,7 +179,7 @@ class StabilisedMethod:
         b, value, (_, _, w0, w1) = self._scales, self._values.value, self.parameters
         stages = [Stage(Fraction(1), Fraction(0), b[1] * w1, Fraction(0))]
         for j in range(2, self.stages + 1):
-            A, B = _factors(self.legendre, j)
+            A, B = polynomial_factors(self.legendre, j)
             growth = A * b[j] / b[j - 1]
             slope = growth * w1
             shift = 1 - b[j - 1] * value[j - 1]

@@ -69,10 +69,41 @@ class StabilityFunction:
         return value[()]
 
     @cached_property
+    def real_interval(self) -> float:
+        """See `real_stability_interval`."""
+        numerator, denominator = (_reflected(p) for p in (self.numerator, self.denominator))
+        # The factors are coprime, so each sign change of the product is one of a factor.
+        factors = [polynomials.add(numerator, denominator, sign) for sign in (-1, 1)]
+        if not all(factors):
+            return math.inf
+        if math.prod(polynomial_roots.sign_after(factor, 0) for factor in factors) > 0:
+            return 0.0
+        return _first_change(factors)
+
+    @cached_property
+    def imaginary_interval(self) -> float:
+        """See `imaginary_stability_interval`."""
+        excess = polynomials.add(
+            _squared_on_imaginary_axis(self.numerator),
+            _squared_on_imaginary_axis(self.denominator),
+            -1,
+        )
+        if polynomial_roots.sign_after(excess, 0) > 0:
+            return 0.0
+        return math.sqrt(_first_change([excess]))
+
+    @cached_property
     def a_stable(self) -> bool:
         """Whether |R| <= 1 in the left half-plane: on its edge, and no pole in it."""
-        on_edge = math.isinf(imaginary_stability_interval(self))
-        return on_edge and bool(np.all(self.poles.real > 0))
+        return math.isinf(self.imaginary_interval) and bool(np.all(self.poles.real > 0))
+
+    @property
+    def at_infinity(self) -> float:
+        """|R| for z to infinity: 0 is L-stability where the method is A-stable."""
+        degrees = len(self.numerator), len(self.denominator)
+        if degrees[0] != degrees[1]:
+            return math.inf if degrees[0] > degrees[1] else 0.0
+        return float(abs(self.numerator[-1] / self.denominator[-1]))
 
 
 def _read_only(array: NDArray[np.complex128]) -> NDArray[np.complex128]:
@@ -143,7 +174,6 @@ def determinant(matrix: Sequence[Sequence[Exact]]) -> Coefficients:
     return tuple(Fraction(1) * a for a in polynomials.trim(coefficients))
 
 
-@lru_cache(maxsize=128)
 def real_stability_interval(R: StabilityFunction) -> float:
     """The largest x such that |R| <= 1 on [-x, 0], exact up to one rounding, or infinite.
 
@@ -153,14 +183,7 @@ def real_stability_interval(R: StabilityFunction) -> float:
     >>> real_stability_interval(stability_function(tableau("rkc1:stages=12,damping=0")))
     288.0
     """
-    numerator, denominator = (_reflected(p) for p in (R.numerator, R.denominator))
-    # The factors are coprime, so each sign change of the product is one of a factor.
-    factors = [polynomials.add(numerator, denominator, sign) for sign in (-1, 1)]
-    if not all(factors):
-        return math.inf
-    if math.prod(polynomial_roots.sign_after(factor, 0) for factor in factors) > 0:
-        return 0.0
-    return _first_change(factors)
+    return R.real_interval
 
 
 def _reflected(p: Coefficients) -> Coefficients:
@@ -173,7 +196,6 @@ def _first_change(factors: Sequence[Sequence[Scalar]]) -> float:
     return min((x for x in changes if x is not None), default=math.inf)
 
 
-@lru_cache(maxsize=128)
 def imaginary_stability_interval(R: StabilityFunction) -> float:
     """The largest y such that |R| <= 1 on [-iy, iy], exact up to one rounding, or infinite.
 
@@ -184,12 +206,7 @@ def imaginary_stability_interval(R: StabilityFunction) -> float:
     >>> imaginary_stability_interval(stability_function(tableau("heun")))
     0.0
     """
-    excess = polynomials.add(
-        _squared_on_imaginary_axis(R.numerator), _squared_on_imaginary_axis(R.denominator), -1
-    )
-    if polynomial_roots.sign_after(excess, 0) > 0:
-        return 0.0
-    return math.sqrt(_first_change([excess]))
+    return R.imaginary_interval
 
 
 def _squared_on_imaginary_axis(p: Coefficients) -> tuple[Scalar, ...]:

@@ -1,0 +1,365 @@
+"""Stability of linear multistep methods: exact intervals, and the first exit of any eigenvalue.
+
+On y' = lambda y the roots of rho(zeta) - z sigma(zeta), z = h lambda, decide: stable where all lie
+in the closed unit disc and those on its edge are simple. A root crosses the edge where z is on the
+root locus rho / sigma of the unit circle, so that stability changes at points of the locus only.
+
+>>> R = RootCondition.of(MultistepMethod("ab2", [0, -1, 1], ["-1/2", "3/2", 0]))
+>>> R.real_interval, R.imaginary_interval
+(1.0, 0.0)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.exact import Exact
+from analysis.imex_limits import ImexLimits, largest_stable, wedge_tangent
+from analysis.multistep import ImexMultistep, MultistepMethod
+from analysis.polynomial_roots import close_roots, complex_roots
+from analysis.polynomials import (
+    Polynomial,
+    add,
+    derivative,
+    evaluate,
+    multiply,
+    square_free_factors,
+    trim,
+)
+from analysis.rays import Exit
+
+Complex = NDArray[np.complex128]
+
+# Excess of a root over one that counts: between crossings roots are off the circle by far more,
+# or stay on it.
+_OFF_CIRCLE = 1e-9
+_UNCERTAIN = 4e-8  # of a double root on the circle
+_SAMPLES = (0.25, 0.5, 0.75)
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class RootCondition:
+    """The root condition of a multistep method, a function of z = h lambda.
+
+    Called on a complex array it returns the largest modulus of the roots zeta(z), one real number
+    a point, infinite where the leading coefficient vanishes.
+    """
+
+    alpha: tuple[Exact, ...]
+    beta: tuple[Exact, ...]
+
+    @classmethod
+    def of(cls, method: MultistepMethod) -> RootCondition:
+        """The condition of a method."""
+        return cls(method.alpha, method.beta)
+
+    def __call__(self, z: ArrayLike) -> Any:
+        """max |zeta(z)|, element by element."""
+        points = np.asarray(z, dtype=complex)
+        return root_radius(_floats(self.alpha) - points[..., None] * _floats(self.beta))[()]
+
+    @cached_property
+    def zero_stable(self) -> bool:
+        """Whether the roots of rho lie in the closed disc, those on its edge simple."""
+        return _root_condition(self.alpha)
+
+    @cached_property
+    def at_infinity(self) -> float:
+        """The largest root for z to infinity: of sigma, infinite where its degree is lower."""
+        return math.inf if not self.beta[-1] else max(np.abs(_roots(self.beta)), default=0.0)
+
+    @cached_property
+    def real_interval(self) -> float:
+        """The largest x such that the root condition holds on [-x, 0], or infinite."""
+        return self._reach(-1.0, [-z for z in self._crossings_of_real_axis()])
+
+    @cached_property
+    def imaginary_interval(self) -> float:
+        """The largest y such that the root condition holds on [-iy, iy], or infinite."""
+        return self._reach(1j, [abs(y) for y in self._crossings_of_imaginary_axis()])
+
+    @cached_property
+    def a_stable(self) -> bool:
+        """Whether the left half-plane is stable (Dahlquist: of order 2 at most)."""
+        return math.isinf(self.imaginary_interval) and math.isinf(self.real_interval)
+
+    @cached_property
+    def _locus(self) -> tuple[Polynomial, Polynomial, Polynomial]:
+        """p, q, s in x = cos(theta): rho conj(sigma) = p + i sin(theta) q, |sigma|^2 = s."""
+        k = len(self.alpha)
+        first, second = _chebyshev(k)
+        p, q, s = (), (), ()  # type: tuple[Polynomial, Polynomial, Polynomial]
+        for i in range(k):
+            for j in range(k):
+                m, product = abs(i - j), self.alpha[i] * self.beta[j]
+                p = add(p, first[m], product)
+                s = add(s, first[m], self.beta[i] * self.beta[j])
+                if m:
+                    q = add(q, second[m - 1], product if i > j else -product)
+        return p, q, s
+
+    def _crossings_of_real_axis(self) -> Iterator[float]:
+        """Real z on the root locus: theta = 0, pi, and the roots of q."""
+        p, q, s = self._locus
+        for x in [Fraction(1), Fraction(-1), *_cosines(q)]:
+            below = evaluate(s, x)
+            if abs(below) > Fraction(1, 2**80):
+                yield float(evaluate(p, x) / (Fraction(1) * below))
+
+    def _crossings_of_imaginary_axis(self) -> Iterator[float]:
+        """Imaginary parts of imaginary z on the root locus, the roots of p.
+
+        Where the whole locus is imaginary, roots travel on the circle and stability changes where
+        two meet: where the locus turns.
+        """
+        p, q, s = self._locus
+        turns = p if trim(p) else _turning_points(q, s)
+        for x in _cosines(turns):
+            below = evaluate(s, x)
+            if abs(below) > Fraction(1, 2**80):
+                sine = math.sqrt(max(1 - x * x, Fraction(0)))
+                yield sine * float(evaluate(q, x) / (Fraction(1) * below))
+
+    def _reach(self, direction: complex, crossings: Sequence[float]) -> float:
+        """How far a ray stays stable: up to the first crossing behind which it is not."""
+        if not self.zero_stable:
+            return 0.0
+        low = 0.0
+        for high in [*sorted(x for x in crossings if x > 1e-12), math.inf]:
+            if math.isfinite(high) and high - low <= 1e-12 * high:
+                continue
+            width = high - low if math.isfinite(high) else 4 * (low + 1)
+            if np.any(self(direction * (low + width * np.array(_SAMPLES))) > 1 + _OFF_CIRCLE):
+                return low
+            low = high
+        return math.inf
+
+    def exceeds_one(self, z: Complex) -> NDArray[np.bool_]:
+        """Whether a root lies outside the disc by more than a double root is uncertain."""
+        return np.asarray(self(z) > 1 + _OFF_CIRCLE)
+
+    def first_exit(self, eigenvalues: Complex, limit: float) -> Exit:
+        """The smallest h <= limit at which some h lambda leaves the region, and its index."""
+        if not len(eigenvalues) or not self.zero_stable:
+            return Exit(0.0, 0) if len(eigenvalues) else Exit(limit, -1)
+        sigma = eigenvalues[:, None] * _floats(self.beta)
+        return locus_exit(_floats(self.alpha), sigma, limit)
+
+
+@dataclass(frozen=True)
+class ImexRootCondition:
+    """The root condition of an implicit-explicit multistep method, of two variables z and w.
+
+    Called on two arrays that broadcast, it returns the largest modulus of the roots of
+    rho - z sigma - w sigma~, z = h lambda explicit and w = h mu implicit.
+    """
+
+    alpha: tuple[Exact, ...]
+    beta: tuple[Exact, ...]
+    beta_implicit: tuple[Exact, ...]
+
+    @classmethod
+    def of(cls, method: ImexMultistep) -> ImexRootCondition:
+        """The condition of a method."""
+        return cls(method.alpha, method.beta, method.beta_implicit)
+
+    @property
+    def explicit_part(self) -> RootCondition:
+        """The condition for w = 0."""
+        return RootCondition(self.alpha, self.beta)
+
+    def __call__(self, z: ArrayLike, w: ArrayLike) -> Any:
+        """max |zeta(z, w)|, element by element."""
+        explicit, implicit = np.broadcast_arrays(
+            np.asarray(z, dtype=complex), np.asarray(w, dtype=complex)
+        )
+        return root_radius(_floats(self.alpha) - self._sigma(explicit, implicit))[()]
+
+    def _sigma(self, z: Complex, w: Complex) -> Complex:
+        implicit = w[..., None] * _floats(self.beta_implicit)
+        return np.asarray(z[..., None] * _floats(self.beta) + implicit)
+
+    def exceeds_one(self, z: Complex, w: Complex) -> NDArray[np.bool_]:
+        """Whether a root lies outside the disc by more than a double root is uncertain."""
+        return np.asarray(self(z, w) > 1 + _OFF_CIRCLE)
+
+    def first_exit(self, z: Complex, w: Complex, limit: float) -> Exit:
+        """The smallest h <= limit at which the pair (h z_i, h w_i) is unstable, and that i."""
+        return locus_exit(_floats(self.alpha), self._sigma(z, w), limit)
+
+    def limits(self, angle: float = 0.0) -> ImexLimits:
+        """Intervals of the explicit eigenvalue that are stable for all implicit ones of a wedge.
+
+        On an edge w = -t (1 +- i tan(angle)) roots cross the circle at finitely many t, between
+        which one test decides; up to rounding errors, at 32 points and by halving as
+        `analysis.imex_stability.imex_runge_kutta_limits`. Raises InputError for an angle outside
+        [0, pi/2).
+        """
+        tangent = complex(1, float(wedge_tangent(angle)))
+        own = self.explicit_part
+
+        def stable(z: complex) -> bool:
+            rho = _floats(self.alpha) - z * _floats(self.beta)
+            sigma = -tangent * _floats(self.beta_implicit)
+            if root_radius(rho) > 1 + _UNCERTAIN:
+                return False
+            return locus_exit(rho, sigma[None], math.inf, fixed_root=False).which < 0
+
+        return ImexLimits(
+            largest_stable(lambda x: stable(-float(x)), own.real_interval),
+            largest_stable(
+                lambda y: stable(1j * float(y)) and stable(-1j * float(y)), own.imaginary_interval
+            ),
+            angle,
+        )
+
+
+def _floats(coefficients: Sequence[Exact]) -> NDArray[np.float64]:
+    return np.array([float(a) for a in coefficients])
+
+
+def _roots(p: Sequence[Exact]) -> Complex:
+    """All complex roots, those at zero included."""
+    stripped = trim(p)
+    zeros = next((k for k, a in enumerate(stripped) if a), 0)
+    return np.concatenate([np.zeros(zeros, dtype=complex), complex_roots(stripped[zeros:])])
+
+
+def _root_condition(p: Sequence[Exact]) -> bool:
+    stripped = trim(p)
+    while stripped and not stripped[0]:
+        stripped = stripped[1:]
+    for factor, multiplicity in square_free_factors(stripped):
+        largest = float(np.abs(complex_roots(factor)).max())
+        if largest > 1 + _OFF_CIRCLE or (multiplicity > 1 and largest > 1 - _OFF_CIRCLE):
+            return False
+    return True
+
+
+def _chebyshev(count: int) -> tuple[list[Polynomial], list[Polynomial]]:
+    """T_m and U_m for m < count, as polynomials in x."""
+    first: list[Polynomial] = [(1,), (0, 1)]
+    second: list[Polynomial] = [(1,), (0, 2)]
+    for values in (first, second):
+        for _ in range(2, count):
+            values.append(add(multiply((0, 2), values[-1]), values[-2], -1))
+    return first, second
+
+
+def _cosines(p: Polynomial) -> list[Fraction]:
+    """Roots of p in [-1, 1], close enough to be exact for doubles."""
+    if len(trim(p)) < 2:
+        return []
+    return [x for x in close_roots(p) if abs(x) <= 1]
+
+
+def _turning_points(q: Polynomial, s: Polynomial) -> Polynomial:
+    """The numerator of d/dtheta (sin(theta) q / s): x q s - (1 - x^2) (q' s - q s')."""
+    slope = add(multiply(derivative(q), s), multiply(q, derivative(s)), -1)
+    return add(multiply((0, 1), multiply(q, s)), multiply((1, 0, -1), slope), -1)
+
+
+def root_radius(coefficients: NDArray[Any]) -> NDArray[np.float64]:
+    """Largest modulus of the roots of polynomials, ascending powers, shape (..., k + 1).
+
+    >>> root_radius(np.array([[-2.0, 1.0], [-0.5, 1.0]]))
+    array([2. , 0.5])
+    """
+    lead = coefficients[..., -1:]
+    k = coefficients.shape[-1] - 1
+    with np.errstate(all="ignore"):
+        monic = coefficients[..., :-1] / lead
+    finite = np.isfinite(monic).all(axis=-1)
+    companion = np.zeros((*monic.shape[:-1], k, k), dtype=complex)
+    companion[..., np.arange(1, k), np.arange(k - 1)] = 1
+    companion[..., :, -1] = -np.where(finite[..., None], monic, 0)
+    radius = np.abs(np.linalg.eigvals(companion)).max(axis=-1)
+    return np.asarray(np.where(finite, radius, np.inf))
+
+
+def locus_exit(
+    alpha: NDArray[Any], sigma: NDArray[Any], limit: float, *, fixed_root: bool = True
+) -> Exit:
+    """The smallest h <= limit at which rho - h sigma_i violates the root condition, and its i.
+
+    Args:
+        alpha: coefficients of rho, shape (k + 1,).
+        sigma: one row of coefficients an eigenvalue (or a pair of them), its own factor lambda
+            included, complex, shape (n, k + 1).
+        limit: steps beyond it are not looked at; may be infinite.
+        fixed_root: whether rho(1) = 0.
+    """
+    best = Exit(limit, -1)
+    order = np.argsort(-np.abs(sigma).sum(axis=1), kind="stable")
+    for start in range(0, len(order), _CHUNK):
+        rows = order[start : start + _CHUNK]
+        crossings = _crossings(alpha, sigma[rows], fixed_root)
+        low = np.zeros(len(rows))
+        for high in [*crossings.T, np.full(len(rows), np.inf)]:
+            alive = np.flatnonzero(low < best.step)
+            width = np.where(np.isfinite(high[alive]), high[alive] - low[alive], 1 + 4 * low[alive])
+            middle = low[alive] + width / 2
+            real = width > 1e-10 * middle
+            radius = root_radius(alpha - middle[real, None] * sigma[rows[alive[real]]])
+            left = alive[real][radius > 1 + _OFF_CIRCLE]
+            if len(left):
+                k = left[int(np.argmin(low[left]))]
+                if low[k] < best.step:
+                    best = Exit(float(low[k]), int(rows[k]))
+            low = np.where(np.isfinite(high), high, np.inf)
+    return best
+
+
+def _crossings(alpha: NDArray[Any], sigma: NDArray[Any], fixed_root: bool) -> NDArray[np.float64]:
+    """Steps h > 0 at which a root of rho - h sigma_i is on the circle, ascending, (n, 2 k - 1)."""
+    n, size = sigma.shape
+    # sigma conj(rho) on the circle is a Laurent polynomial; its imaginary part has coefficients
+    # f_m, f_-m = conj(f_m), and 1/h is its real part over |rho|^2 where the imaginary one is zero.
+    laurent = np.zeros((n, 2 * size - 1), dtype=complex)
+    for j in range(size):
+        laurent[:, j : j + size] += sigma[:, j : j + 1] * np.conj(alpha[::-1])
+    imaginary = (laurent - np.conj(laurent[:, ::-1])) / 2j
+    used = np.flatnonzero(np.abs(imaginary).max(axis=0) > 0)
+    if not used.size:
+        return np.zeros((n, 0))
+    inner = imaginary[:, used[0] : used[-1] + 1]
+    if fixed_root:
+        # The factor (zeta - 1) is divided out: it would blur the small steps.
+        inner = np.cumsum(inner[:, ::-1], axis=1)[:, -2::-1]
+    angles = np.angle(_batched_roots(inner))
+    zeta = np.exp(1j * angles)
+    powers = zeta[..., None] ** np.arange(size)
+    rho = powers @ alpha
+    value = np.einsum("nrk,nk->nr", powers, sigma)
+    with np.errstate(all="ignore"):
+        step = (rho * np.conj(value)).real / np.abs(value) ** 2
+        off = np.abs((rho * np.conj(value)).imag) > 1e-5 * np.abs(rho * value)
+    step[off | ~(step > 0) | ~np.isfinite(step)] = np.inf
+    return np.sort(step, axis=1)
+
+
+def _batched_roots(p: Complex) -> Complex:
+    """Roots of polynomials of equal degree, shape (n, degree); rows without a degree give ones."""
+    degree = p.shape[1] - 1
+    if degree < 1:
+        return np.ones((len(p), 0), dtype=complex)
+    lead = p[:, -1:]
+    good = np.abs(lead[:, 0]) > 1e-13 * np.abs(p).max(axis=1)
+    companion = np.zeros((len(p), degree, degree), dtype=complex)
+    companion[:, np.arange(1, degree), np.arange(degree - 1)] = 1
+    companion[:, :, -1] = -p[:, :-1] / np.where(good[:, None], lead, 1)
+    roots = np.linalg.eigvals(companion)
+    for row in np.flatnonzero(~good):
+        short = np.roots(np.trim_zeros(p[row][::-1], "f"))
+        roots[row] = 1
+        roots[row, : len(short)] = short[:degree]
+    return np.asarray(roots)
