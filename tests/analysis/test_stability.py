@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.contractivity import circle_contractivity_radius
+from analysis.exact import Quadratic
 from analysis.methods import METHODS, method, tableau
 from analysis.stabilised import StabilisedMethod
 from analysis.stability import (
@@ -37,6 +38,12 @@ NAMES = [
 
 def function(name):
     return stability_function(tableau(name))
+
+
+def as_sympy(a):
+    if isinstance(a, Quadratic):
+        return as_sympy(a.rational) + as_sympy(a.factor) * sympy.sqrt(a.radicand)
+    return sympy.Rational(Fraction(a))
 
 
 def substeps(count, name="euler"):
@@ -117,7 +124,7 @@ def test_values_are_right_in_the_complex_plane(name):
     for point, value in zip(z, R(z), strict=True):
         x = sympy.Rational(Fraction(point.real)) + sympy.I * sympy.Rational(Fraction(point.imag))
         n, d = (
-            sum((sympy.Rational(Fraction(a)) * x**k for k, a in enumerate(p)), sympy.Integer(0))
+            sum((as_sympy(a) * x**k for k, a in enumerate(p)), sympy.Integer(0))
             for p in (R.numerator, R.denominator)
         )
         expected = complex(n.evalf(60)) / complex(d.evalf(60))
