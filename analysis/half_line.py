@@ -64,7 +64,18 @@ def first_positive(coefficients: Array, magnitudes: Array, limit: float) -> Exit
         low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
         b = np.concatenate([b @ left, b @ right])
         noise = np.concatenate([noise @ left, noise @ right])
-    return best._replace(step=best.step * (1 - 8 * _ROUNDING)) if best.which >= 0 else best
+    return best._replace(step=_polished(c[best.which], best.step)) if best.which >= 0 else best
+
+
+def _polished(coefficients: Array, step: float) -> float:
+    """The root that a step stopped beyond, by as much as the noise hides: by Newton's iteration."""
+    polynomial = np.polynomial.Polynomial(coefficients)
+    slope, at = polynomial.deriv(), step
+    for _ in range(3):
+        with np.errstate(all="ignore"):
+            at = float(at - polynomial(at) / slope(at))
+    # At a double root Newton's steps are long and the point itself serves.
+    return min(at, step) if abs(at - step) <= 1e-9 * step else step * (1 - 8 * _ROUNDING)
 
 
 def _scales(c: Array) -> Array:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from functools import lru_cache
-from typing import TypeGuard
 
 from analysis.errors import InputError
 from analysis.imex_limits import ImexLimits, wedge_tangent
@@ -33,11 +32,6 @@ Single = StabilityFunction | RootCondition | OscillatorStability
 """Functions of z = h lambda."""
 Paired = ImexStabilityFunction | ImexRootCondition | ExactFlows
 """Functions of z = h lambda, explicit, and w = h mu, implicit."""
-
-
-def paired(function: Single | Paired) -> TypeGuard[Paired]:
-    """Whether stability is a matter of two eigenvalues, an explicit and an implicit one."""
-    return isinstance(function, ImexStabilityFunction | ImexRootCondition | ExactFlows)
 
 
 @lru_cache(maxsize=128)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from analysis.clouds import TOLERANCE_FACTOR
 from analysis.methods import tableau
 from analysis.plots.style import (
     DAMPING,
@@ -26,7 +27,6 @@ from analysis.plots.style import (
 )
 from analysis.rays import exceeds_one
 from analysis.stability import StabilityFunction, real_stability_interval, stability_function
-from analysis.steps import TOLERANCE_FACTOR
 
 Complex = NDArray[np.complex128]
 _BEYOND = GRADE_COLOURS["violated"]
