@@ -6,6 +6,8 @@ periodic grid is a convolution, and one small matrix a frequency holds its spect
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from analysis.backend import Array, to_numpy
@@ -79,5 +81,86 @@ def growing_frequencies(
     >>> growing_frequencies(np.array([[-1.0], [0.5]]), np.array([[0.0], [1.5]]))
     array([[1.5]])
     """
+    return frequencies[_grows(eigenvalues, tolerance)]
+
+
+def _grows(eigenvalues: np.ndarray, tolerance: float) -> np.ndarray:
+    """Whether the spectral abscissa of every frequency is positive beyond the tolerance."""
     size = float(np.abs(eigenvalues).max(initial=0.0))
-    return frequencies[eigenvalues.real.max(axis=1, initial=-np.inf) > tolerance * size]
+    return np.asarray(eigenvalues.real.max(axis=1, initial=-np.inf) > tolerance * size)
+
+
+@dataclass(frozen=True, eq=False)
+class TuringBand:
+    """Frequencies at which frozen diffusion and reaction grow (theory §4.10c).
+
+    Attributes:
+        frequencies: those that grow, radians a pixel, shape ``(G, d)``, as they were given.
+        growth_rates: their spectral abscissas, 1 / time, shape ``(G,)``.
+        lowest: least ``|w|`` that grows, the Euclidean length after folding to ``[-pi, pi]``; nan
+            where none does.
+        highest: the largest one.
+        fastest: the frequency of the largest rate, shape ``(d,)``; nan where none grows.
+        excludes_zero: whether the constant mode was looked at and does not grow: the reaction alone
+            decays, and what grows is Turing's instability.
+        statement: what it says in words.
+    """
+
+    frequencies: np.ndarray
+    growth_rates: np.ndarray
+    lowest: float
+    highest: float
+    fastest: np.ndarray
+    excludes_zero: bool
+    statement: str
+
+
+def turing_band(
+    eigenvalues: np.ndarray, frequencies: np.ndarray, *, tolerance: float = 1e-12
+) -> TuringBand:
+    """The band of growing frequencies with its rates, from frozen eigenvalues (theory §4.10c).
+
+    Args:
+        eigenvalues: of ``frozen_symbol_eigenvalues``, shape ``(F, c)``.
+        frequencies: shape ``(F, d)``, radians a pixel.
+        tolerance: as in ``growing_frequencies``.
+
+    Raises:
+        InputError: where they are not as many as each other, or none.
+
+    >>> values = np.array([[-1.0], [0.5], [-2.0]])
+    >>> band = turing_band(values, np.array([[0.0], [1.5], [3.0]]))
+    >>> band.lowest, band.growth_rates, band.excludes_zero
+    (1.5, array([0.5]), True)
+    """
+    w = np.asarray(frequencies, dtype=float)
+    if len(eigenvalues) != len(w) or not len(w):
+        raise InputError(
+            "eigenvalues of every frequency", f"{len(eigenvalues)} and {len(w)}", "pass both of one"
+        )
+    rates, grows = eigenvalues.real.max(axis=1), _grows(eigenvalues, tolerance)
+    # Beyond pi a wave on the grid is the one of w - 2 pi.
+    lengths = np.linalg.norm((w + np.pi) % (2 * np.pi) - np.pi, axis=1)
+    # The folding rounds: a frequency of zero may come out as the last digit of pi.
+    at_zero = lengths < 1e-12
+    excludes_zero = bool(at_zero.any() and not grows[at_zero].any())
+    if not grows.any():
+        nothing = np.full(w.shape[1], np.nan)
+        words = "no frequency grows with these coefficients frozen"
+        return TuringBand(w[grows], rates[grows], np.nan, np.nan, nothing, excludes_zero, words)
+    low, high = float(lengths[grows].min()), float(lengths[grows].max())
+    top = int(np.argmax(rates))
+    kind = (
+        "the reaction alone decays: Turing's instability"
+        if excludes_zero
+        else (
+            "the constant mode grows too"
+            if at_zero.any()
+            else "the constant mode was not looked at"
+        )
+    )
+    words = (
+        f"{int(grows.sum())} of {len(w)} frequencies grow, |w| from {low:.4g} to {high:.4g}, the "
+        f"fastest at rate {rates[top]:.4g}; {kind} (frozen coefficients, theory §4.10c)"
+    )
+    return TuringBand(w[grows], rates[grows], low, high, w[top], excludes_zero, words)

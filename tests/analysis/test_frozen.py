@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from analysis.couplings import COUPLINGS, Circulant, Depthwise, Full, Grouped, Lean, Pointwise
 from analysis.errors import InputError
-from analysis.frozen import frozen_symbol_eigenvalues, growing_frequencies
+from analysis.frozen import frozen_symbol_eigenvalues, growing_frequencies, turing_band
 from analysis.grid import Grid
 from analysis.methods import tableau
 from analysis.stability import real_stability_interval, stability_function
@@ -84,6 +84,41 @@ def test_turing_an_inhibitor_that_diffuses_faster_destabilises_a_stable_reaction
     k = 4 * np.sin(frequencies.ravel() / 2) ** 2
     determinant = (1 - 0.2 * k) * (-2 - 8 * k) + 4
     assert np.array_equal(found, frequencies.ravel()[determinant < 0])
+
+
+def test_the_band_is_reported_with_its_rates_and_whether_the_reaction_alone_decays() -> None:
+    J = np.array([[1.0, -2.0], [2.0, -2.0]])
+    frequencies = Grid((64,)).frequencies()
+    D = Depthwise(np.repeat(np.array([[0.0, -1.0, 1.0]]), 2, axis=0))
+    values = frozen_symbol_eigenvalues(D, [0.2, 8.0], J, frequencies)
+    band = turing_band(values, frequencies)
+    assert np.array_equal(band.frequencies, growing_frequencies(values, frequencies))
+    # The trace falls with k, so that the larger root of the characteristic polynomial tells all.
+    k = 4 * np.sin(frequencies.ravel() / 2) ** 2
+    trace, determinant = -1 - 8.2 * k, (1 - 0.2 * k) * (-2 - 8 * k) + 4
+    larger = (trace + np.sqrt((trace**2 - 4 * determinant).clip(0))) / 2
+    assert np.allclose(band.growth_rates, larger[determinant < 0])
+    assert band.excludes_zero and "Turing" in band.statement
+    # 2 pi - w is the wave w: the ends of the band lie on the lower half.
+    half = frequencies.ravel()[:33][determinant[:33] < 0]
+    assert (band.lowest, band.highest) == pytest.approx((half.min(), half.max()))
+    k_top = 4 * np.sin(band.fastest[0] / 2) ** 2
+    assert k_top == pytest.approx(k[np.argmax(larger)])
+
+
+def test_a_band_that_holds_zero_or_nothing_says_so() -> None:
+    frequencies = Grid((8, 8)).frequencies()
+    D = Depthwise(np.array([[[0.0, 0, 0], [-1, 1, 0], [0, 0, 0]]]))
+    growing = frozen_symbol_eigenvalues(D, [1.0], np.array([[0.5]]), frequencies)
+    band = turing_band(growing, frequencies)
+    assert not band.excludes_zero
+    assert band.lowest == 0 == np.linalg.norm(band.fastest)
+    assert "constant mode grows too" in band.statement
+    assert not turing_band(growing[1:], frequencies[1:]).excludes_zero  # it was not looked at
+    still = turing_band(frozen_symbol_eigenvalues(D, [1.0], -np.eye(1), frequencies), frequencies)
+    assert still.excludes_zero and len(still.frequencies) == 0 and np.isnan(still.lowest)
+    with pytest.raises(InputError, match="every frequency"):
+        turing_band(growing[1:], frequencies)
 
 
 def test_the_step_size_that_follows_is_the_one_of_the_heat_equation() -> None:
