@@ -13,10 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.coupling import Coupling
 from analysis.errors import InputError
-from analysis.fields import field_blocks
-from analysis.grid import Grid
 
 Complex = NDArray[np.complex128]
 
@@ -217,14 +214,6 @@ class Operator:
         excess = np.linalg.norm(stack, axis=(1, 2)) ** 2 - (np.abs(values) ** 2).sum(axis=1)
         departure = math.sqrt(max(float(excess.max()), 0.0)) / norm if norm else 0.0
         return cls(stack, values.ravel().astype(complex), norm, departure)
-
-    @classmethod
-    def of_symbol(cls, coupling: Coupling, grid: Grid) -> Operator:
-        """The field y' = K y of a square operator on a periodic grid, from its symbol.
-
-        Errors as `analysis.fields.field_blocks`.
-        """
-        return cls.of(field_blocks(coupling, grid))
 
     @property
     def normal(self) -> bool:

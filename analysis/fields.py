@@ -12,12 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.backend import eigvalsh, to_numpy
+from analysis.clouds import Operator
 from analysis.coupling import Coupling
 from analysis.errors import InputError
 from analysis.grid import Grid
 from analysis.pseudospectra import Pseudospectra, Window, normal_pseudospectra, pseudospectra
 from analysis.search import chunks
-from analysis.stability import StabilityFunction
 
 _COMPLEX_NUMBERS = 2**20
 
@@ -121,37 +121,14 @@ def field_pseudospectra(
     return replace(found, sigma_min=np.minimum(found.sigma_min, found.sigma_min[::-1]))
 
 
-def step_blocks(function: StabilityFunction, blocks: np.ndarray, step_size: float) -> np.ndarray:
-    """One step ``R(h A)`` of a Runge-Kutta method on ``y' = A y``, for a matrix or a stack.
+def field_operator(coupling: Coupling, grid: Grid) -> Operator:
+    """The field ``y' = K y`` as an `Operator`, whose steps `analysis.steps` judges with its norms.
 
-    A product of the factors ``I - h A / root``, which keeps its accuracy where powers cancel.
+    Arguments and errors as ``field_blocks``.
 
-    Args:
-        function: stability function ``R``.
-        blocks: ``A``, shape ``(..., n, n)``.
-        step_size: ``h``.
-
-    Raises:
-        InputError: where ``h`` times an eigenvalue is a pole of an implicit method.
-
-    >>> from analysis.methods import tableau
-    >>> from analysis.stability import stability_function
-    >>> step_blocks(stability_function(tableau("euler")), np.array([[0.0, 2.0], [0.0, 0.0]]), 0.5)
-    array([[1., 1.],
-           [0., 1.]])
+    >>> from analysis.couplings import Depthwise
+    >>> upwind = Depthwise(np.array([[1.0, -1.0, 0.0]]))
+    >>> field_operator(upwind, Grid((8,))).normal
+    True
     """
-    scaled, identity = step_size * np.asarray(blocks), np.eye(blocks.shape[-1])
-    product = np.broadcast_to(identity.astype(complex), scaled.shape)
-    try:
-        # Alternating keeps the partial products in range where both degrees are high.
-        for k in range(max(len(function.zeros), len(function.poles))):
-            if k < len(function.zeros):
-                product = product @ (identity - scaled / function.zeros[k])
-            if k < len(function.poles):
-                product = np.linalg.solve(identity - scaled / function.poles[k], product)
-    except np.linalg.LinAlgError:
-        raise InputError(
-            "a step size without a pole of the method at an eigenvalue", step_size, "change it"
-        ) from None
-    # Roots come in conjugate pairs: of a real matrix the step is real.
-    return np.asarray(product.real if np.isrealobj(blocks) else product)
+    return Operator.of(field_blocks(coupling, grid))

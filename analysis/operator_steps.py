@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.backend import eigvalsh
 from analysis.clouds import Complex, Operator
-from analysis.fields import step_blocks
+from analysis.errors import InputError
 from analysis.stability import StabilityFunction
 
 _CLUSTER = 1e-6  # eigenvalues of one Jordan block of size two are known to sqrt(u) of the norm
@@ -58,6 +57,42 @@ def merge_defective(operator: Operator) -> Merged:
     return Merged(values.ravel(), tuple(dict.fromkeys(defective)))
 
 
+def step_blocks(function: StabilityFunction, blocks: np.ndarray, step_size: float) -> np.ndarray:
+    """One step ``R(h A)`` of a Runge-Kutta method on ``y' = A y``, for a matrix or a stack.
+
+    A product of the factors ``I - h A / root``, which keeps its accuracy where powers cancel.
+
+    Args:
+        function: stability function ``R``.
+        blocks: ``A``, shape ``(..., n, n)``.
+        step_size: ``h``.
+
+    Raises:
+        InputError: where ``h`` times an eigenvalue is a pole of an implicit method.
+
+    >>> from analysis.methods import tableau
+    >>> from analysis.stability import stability_function
+    >>> step_blocks(stability_function(tableau("euler")), np.array([[0.0, 2.0], [0.0, 0.0]]), 0.5)
+    array([[1., 1.],
+           [0., 1.]])
+    """
+    scaled, identity = step_size * np.asarray(blocks), np.eye(blocks.shape[-1])
+    product = np.broadcast_to(identity.astype(complex), scaled.shape)
+    try:
+        # Alternating keeps the partial products in range where both degrees are high.
+        for k in range(max(len(function.zeros), len(function.poles))):
+            if k < len(function.zeros):
+                product = product @ (identity - scaled / function.zeros[k])
+            if k < len(function.poles):
+                product = np.linalg.solve(identity - scaled / function.poles[k], product)
+    except np.linalg.LinAlgError:
+        raise InputError(
+            "a step size without a pole of the method at an eigenvalue", step_size, "change it"
+        ) from None
+    # Roots come in conjugate pairs: of a real matrix the step is real.
+    return np.asarray(product.real if np.isrealobj(blocks) else product)
+
+
 def contractive_step(R: StabilityFunction, operator: Operator, limit: float) -> float:
     """The largest h up to which ||R(h' A)||_2 <= 1 for all steps h' <= h that were looked at.
 
@@ -71,7 +106,7 @@ def contractive_step(R: StabilityFunction, operator: Operator, limit: float) -> 
     """
     stack = operator.blocks
     hermitian = (stack + np.conj(np.swapaxes(stack, -1, -2))) / 2
-    if float(eigvalsh(hermitian).max()) > 1e-12 * operator.norm:
+    if float(np.linalg.eigvalsh(hermitian).max()) > 1e-12 * operator.norm:
         return 0.0
     if R.a_stable:
         return math.inf
@@ -80,7 +115,7 @@ def contractive_step(R: StabilityFunction, operator: Operator, limit: float) -> 
 
     def grows(step: float) -> bool:
         G = step_blocks(R, stack, step)
-        squared = eigvalsh(np.conj(np.swapaxes(G, -1, -2)) @ G)
+        squared = np.linalg.eigvalsh(np.conj(np.swapaxes(G, -1, -2)) @ G)
         return float(squared.max()) > 1 + _EXCESS
 
     steps = limit * np.arange(1, _GRID + 1) / _GRID

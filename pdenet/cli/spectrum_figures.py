@@ -315,6 +315,7 @@ def _growth(picture: Picture, layer: Layer, progress: Callable[[str], None], ax:
     from analysis import fields
     from analysis.kreiss import kreiss_lower_bound
     from analysis.methods import tableau
+    from analysis.operator_steps import step_blocks
     from analysis.plots import plot_transient
     from analysis.stability import stability_function
     from analysis.transients import transient_growth
@@ -324,7 +325,7 @@ def _growth(picture: Picture, layer: Layer, progress: Callable[[str], None], ax:
     assert grid is not None and picture.method is not None and picture.step is not None
     blocks = fields.field_blocks(layer.coupling, grid, half=True)
     function = stability_function(tableau(picture.method))
-    step = fields.step_blocks(function, blocks, picture.step)
+    step = step_blocks(function, blocks, picture.step)
     result, kreiss = transient_growth(step, STEPS), kreiss_lower_bound(step)
     words = f"largest {result.peak:.3g} at n = {result.peak_time:.0f}"
     if kreiss.value == float("inf"):

@@ -9,9 +9,10 @@ from scipy.linalg import expm
 from analysis.coupling import Coupling
 from analysis.couplings import Circulant, Depthwise, Full, Grouped, Lean, Pointwise
 from analysis.errors import InputError
-from analysis.fields import field_blocks, field_log_norm, field_pseudospectra, step_blocks
+from analysis.fields import field_blocks, field_log_norm, field_pseudospectra
 from analysis.grid import Grid
 from analysis.methods import tableau
+from analysis.operator_steps import step_blocks
 from analysis.stability import stability_function
 
 RNG = np.random.default_rng(0)
