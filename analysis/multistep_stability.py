@@ -93,6 +93,26 @@ class RootCondition:
         return math.isinf(self.imaginary_interval) and math.isinf(self.real_interval)
 
     @cached_property
+    def angle(self) -> float:
+        """Half-angle a of the stable wedge |arg(-z)| < a, radians: A(a)-stability, 0 for none.
+
+        The least angle of the root locus in the left half-plane, at 20,001 points and refined
+        twice, so known to about 1e-9.
+        """
+        if not math.isinf(self.real_interval):
+            return 0.0
+        theta, width = np.linspace(0, np.pi, 20002)[1:], np.pi / 20001
+        for _ in range(3):
+            zeta = np.exp(1j * theta)[:, None] ** np.arange(len(self.alpha))
+            with np.errstate(all="ignore"):
+                z = (zeta @ _floats(self.alpha)) / (zeta @ _floats(self.beta))
+            away = np.where(z.real < -1e-12 * np.abs(z), np.abs(np.angle(-z)), np.pi / 2)
+            k = int(np.argmin(away))
+            theta = theta[k] + width * np.linspace(-1, 1, 2001)
+            width /= 1000
+        return float(away[k])
+
+    @cached_property
     def _locus(self) -> tuple[Polynomial, Polynomial, Polynomial]:
         """p, q, s in x = cos(theta): rho conj(sigma) = p + i sin(theta) q, |sigma|^2 = s."""
         k = len(self.alpha)
@@ -151,8 +171,11 @@ class RootCondition:
         """The smallest h <= limit at which some h lambda leaves the region, and its index."""
         if not len(eigenvalues) or not self.zero_stable:
             return Exit(0.0, 0) if len(eigenvalues) else Exit(limit, -1)
-        sigma = eigenvalues[:, None] * _floats(self.beta)
-        return locus_exit(_floats(self.alpha), sigma, limit)
+        # Those well inside the stable wedge never leave.
+        loose = np.flatnonzero(np.abs(np.angle(-eigenvalues)) > self.angle - 1e-6)
+        sigma = eigenvalues[loose, None] * _floats(self.beta)
+        found = locus_exit(_floats(self.alpha), sigma, limit)
+        return found._replace(which=int(loose[found.which])) if found.which >= 0 else found
 
 
 @dataclass(frozen=True)
