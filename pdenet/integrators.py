@@ -1,4 +1,9 @@
-"""Explicit Runge-Kutta steps in torch, read from the exact tables of ``analysis.methods``."""
+"""Explicit steps in torch, read from the exact methods of ``analysis.methods``.
+
+Runge-Kutta methods step by their table, stabilised ones by their three-term recurrence: that takes
+two old stages instead of all of them, and rounding errors stay small where the weights of a table
+cancel (50 stages of rkc2 in float32: 1e-5 instead of 1e-3).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,10 @@ import torch
 from torch import Tensor
 
 from analysis.errors import InputError
+from analysis.stabilised import StabilisedMethod
 from analysis.tableau import ButcherTableau
+
+Field = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,61 @@ def step_coefficients(tableau: ButcherTableau) -> StepCoefficients:
     return StepCoefficients(rows, tuple(float(b) for b in tableau.b[:stages]))
 
 
-def rk_step(tableau: ButcherTableau, f: Callable[[Tensor], Tensor], y: Tensor, h: float) -> Tensor:
+@dataclass(frozen=True)
+class RecurrenceCoefficients:
+    """The recurrence of a stabilised method rounded to float64.
+
+    Attributes:
+        stages: for each stage the factors ``(1 - mu - nu, mu, nu, mut, gat)`` of ``Y_0``,
+            ``Y_{j-1}``, ``Y_{j-2}``, ``h F_{j-1}`` and ``h F_0`` (``analysis.stabilised``).
+    """
+
+    stages: tuple[tuple[float, float, float, float, float], ...]
+
+    @property
+    def evaluations(self) -> int:
+        """How often a step evaluates the right-hand side."""
+        return len(self.stages)
+
+
+@lru_cache(maxsize=64)
+def recurrence_coefficients(method: StabilisedMethod) -> RecurrenceCoefficients:
+    """Coefficients of a stabilised method for ``recurrence_step``.
+
+    >>> from analysis.methods import method
+    >>> recurrence_coefficients(method("rkl1:stages=2"))  # doctest: +ELLIPSIS
+    RecurrenceCoefficients(stages=((0.0, 1.0, 0.0, 0.333..., 0.0), (0.0, 1.5, -0.5, 0.5, 0.0)))
+    """
+    return RecurrenceCoefficients(
+        tuple(
+            (float(1 - mu - nu), float(mu), float(nu), float(slope), float(first))
+            for mu, nu, slope, first in method.recurrence
+        )
+    )
+
+
+Coefficients = StepCoefficients | RecurrenceCoefficients
+
+
+def coefficients_of(method: ButcherTableau | StabilisedMethod) -> Coefficients:
+    """Coefficients of an explicit method for ``take_step``.
+
+    Raises:
+        InputError: for a method whose stages are implicit.
+    """
+    if isinstance(method, StabilisedMethod):
+        return recurrence_coefficients(method)
+    return step_coefficients(method)
+
+
+def take_step(coefficients: Coefficients, f: Field, y: Tensor, h: float) -> Tensor:
+    """One step of ``y' = f(y)`` by the form that the coefficients are of."""
+    if isinstance(coefficients, RecurrenceCoefficients):
+        return recurrence_step(coefficients, f, y, h)
+    return explicit_step(coefficients, f, y, h)
+
+
+def rk_step(tableau: ButcherTableau, f: Field, y: Tensor, h: float) -> Tensor:
     """One step of an explicit Runge-Kutta method for the autonomous equation ``y' = f(y)``.
 
     ``k_i = f(y + h sum_{j < i} a_ij k_j)``, ``y+ = y + h sum_i b_i k_i`` (theory §3).
@@ -77,9 +139,43 @@ def rk_step(tableau: ButcherTableau, f: Callable[[Tensor], Tensor], y: Tensor, h
     return explicit_step(step_coefficients(tableau), f, y, h)
 
 
-def explicit_step(
-    coefficients: StepCoefficients, f: Callable[[Tensor], Tensor], y: Tensor, h: float
-) -> Tensor:
+def stabilised_step(method: StabilisedMethod, f: Field, y: Tensor, h: float) -> Tensor:
+    """One step of a stabilised method for the autonomous equation ``y' = f(y)``.
+
+    Its real stability interval grows with the square of the stages (theory §3).
+
+    Args:
+        method: a method with an exact recurrence.
+        f: right-hand side; any shape to the same shape.
+        y: state at the beginning of the step.
+        h: step size, units of time.
+
+    Returns:
+        The state at the end of the step, in the precision of ``y``.
+
+    >>> from analysis.methods import method
+    >>> stabilised_step(method("rkl1:stages=3"), lambda y: -y, torch.ones(1), 12.0)
+    tensor([-1.])
+    """
+    return recurrence_step(recurrence_coefficients(method), f, y, h)
+
+
+def recurrence_step(coefficients: RecurrenceCoefficients, f: Field, y: Tensor, h: float) -> Tensor:
+    """``stabilised_step`` with the coefficients at hand."""
+    first = f(y)
+    before, now = y, torch.add(y, first, alpha=h * coefficients.stages[0][3])
+    for kept, mu, nu, slope, first_slope in coefficients.stages[1:]:
+        new = torch.add(now * mu, before, alpha=nu)
+        if kept:
+            new = torch.add(new, y, alpha=kept)
+        new = torch.add(new, f(now), alpha=h * slope)
+        if first_slope:
+            new = torch.add(new, first, alpha=h * first_slope)
+        before, now = now, new
+    return now
+
+
+def explicit_step(coefficients: StepCoefficients, f: Field, y: Tensor, h: float) -> Tensor:
     """``rk_step`` with the coefficients at hand.
 
     Looking them up hashes exact fractions, which can cost as much as a layer.

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from analysis.errors import InputError
 from analysis.methods import lasting_name, method
-from analysis.stabilised import StabilisedMethod
+from analysis.stabilised import MAXIMUM_TABLE_STAGES, StabilisedMethod
 from analysis.tableau import ButcherTableau
-from pdenet.integrators import StepCoefficients, explicit_step, step_coefficients
+from pdenet.integrators import Coefficients, coefficients_of, take_step
 from pdenet.layers.terms import DiffusionReactionTerm, Term
 from pdenet.operators.implicit import solve_multiply_adds
 
@@ -19,16 +19,17 @@ IMEX_METHODS = ("ars111",)
 """Canonical names of the methods with implicit linear diffusion and explicit reaction."""
 
 
-def step_method(name: str) -> tuple[str, ButcherTableau | None]:
-    """Canonical name of a method that a network can step with, and its table.
+def step_method(name: str) -> tuple[str, ButcherTableau | StabilisedMethod | None]:
+    """Canonical name of a method that a network can step with, and the exact method.
 
     Returns:
-        The name and the explicit Runge-Kutta table, None for ``IMEX_METHODS``. The name of a table
-        that is not in the registry (a file, say) is the table itself, so that what is stored with
-        a network can be read everywhere.
+        The name and the explicit method, None for ``IMEX_METHODS``. The name of a table that is
+        not in the registry (a file, say) is the table itself, so that what is stored with a network
+        can be read everywhere.
 
     Raises:
-        InputError: for unknown and for implicit methods.
+        InputError: for unknown and for implicit methods, and for more stages than a table can have,
+            by which networks are inspected.
 
     >>> step_method("imex-euler")
     ('ars111', None)
@@ -42,8 +43,13 @@ def step_method(name: str) -> tuple[str, ButcherTableau | None]:
             repr(name),
             "choose euler, heun, ssprk33 or rk4, or ars111 with linear diffusion",
         )
-    table = found.tableau if isinstance(found, StabilisedMethod) else found
-    return lasting_name(found), table
+    if found.stages > MAXIMUM_TABLE_STAGES:
+        raise InputError(
+            f"at most {MAXIMUM_TABLE_STAGES} stages for the steps of a network",
+            f"{found.stages} of {name!r}",
+            "take more steps instead",
+        )
+    return lasting_name(found), found
 
 
 def check_step_size(step_size: float) -> None:
@@ -56,8 +62,8 @@ def check_step_size(step_size: float) -> None:
 class TimeStep(nn.Module):
     """One step of a time stepper for ``y' = f(y)``: the layer of a network.
 
-    Explicit methods take their exact table; ``ars111`` (alias ``imex-euler``) is
-    ``y+ = (I + h D^T D)^{-1} (y + h R(y))`` for linear diffusion.
+    Explicit methods take their exact table, stabilised ones their recurrence; ``ars111`` (alias
+    ``imex-euler``) is ``y+ = (I + h D^T D)^{-1} (y + h R(y))`` for linear diffusion.
 
     Args:
         term: the right-hand side ``f``.
@@ -68,8 +74,8 @@ class TimeStep(nn.Module):
         term: the right-hand side, with its operators as attributes.
         method: canonical name of the method.
         step_size: ``h``.
-        tableau: exact table of the explicit method, None for ``ars111``.
-        coefficients: the table in float64, None for ``ars111``.
+        exact_method: the explicit method in exact numbers, None for ``ars111``.
+        coefficients: the same in float64, None for ``ars111``.
 
     Raises:
         InputError: for an unknown method, a step that is not positive, or a term that the method
@@ -81,11 +87,11 @@ class TimeStep(nn.Module):
     def __init__(self, term: Term, method: str, step_size: float) -> None:
         super().__init__()
         check_step_size(step_size)
-        self.method, self.tableau = step_method(method)
+        self.method, self.exact_method = step_method(method)
         self.step_size = float(step_size)
-        self.coefficients: StepCoefficients | None = None
-        if self.tableau is not None:
-            self.coefficients = step_coefficients(self.tableau)
+        self.coefficients: Coefficients | None = None
+        if self.exact_method is not None:
+            self.coefficients = coefficients_of(self.exact_method)
         else:
             if not isinstance(term, DiffusionReactionTerm):
                 raise InputError(
@@ -96,10 +102,17 @@ class TimeStep(nn.Module):
             term.check_implicit()
         self.term = term
 
+    @property
+    def tableau(self) -> ButcherTableau | None:
+        """Exact Butcher table of the explicit method, None for ``ars111``."""
+        if isinstance(self.exact_method, StabilisedMethod):
+            return self.exact_method.tableau
+        return self.exact_method
+
     def forward(self, y: Tensor) -> Tensor:
         """State after the step, images ``(B, C, H, W)`` to the same shape."""
         if self.coefficients is not None:
-            return explicit_step(self.coefficients, self.term, y, self.step_size)
+            return take_step(self.coefficients, self.term, y, self.step_size)
         assert isinstance(self.term, DiffusionReactionTerm)  # by the constructor
         explicit = y.add(self.term.react(y), alpha=self.step_size)
         return self.term.solve_implicit(explicit, self.step_size)
