@@ -1,4 +1,4 @@
-"""Order conditions of pairs: coloured trees counted, written out by hand, and each one needed."""
+"""Order conditions: trees counted, conditions written out by hand, couplings of pairs seen."""
 
 from __future__ import annotations
 
@@ -16,12 +16,43 @@ from analysis.order_conditions import (
     elementary_weight,
     nodes,
     proved_additive_order,
+    proved_order,
     rooted_trees,
     shape,
 )
 from analysis.tableau import ButcherTableau, ImexTableau
 
 HALF = Fraction(1, 2)
+
+
+def test_rooted_trees_are_complete():
+    # Cayley and Butcher: sum over trees of n! / (sigma gamma) = (n - 1)! monotone labellings.
+    def symmetry(tree):
+        repeated = Counter(tree)
+        return math.prod(math.factorial(k) * symmetry(t) ** k for t, k in repeated.items())
+
+    for n in range(1, 8):
+        trees = rooted_trees(n)
+        assert all(nodes(tree) == n for tree in trees)
+        total = sum(Fraction(math.factorial(n), symmetry(tree) * density(tree)) for tree in trees)
+        assert total == math.factorial(n - 1)
+
+
+def test_conditions_of_order_four_by_hand():
+    A, b = tableau("rk4").A, tableau("rk4").b
+    c = tableau("rk4").c
+    four = range(4)
+    by_hand = {
+        sum(b[i] * c[i] ** 3 for i in four): Fraction(1, 4),
+        sum(b[i] * c[i] * A[i][j] * c[j] for i in four for j in four): Fraction(1, 8),
+        sum(b[i] * A[i][j] * c[j] ** 2 for i in four for j in four): Fraction(1, 12),
+        sum(b[i] * A[i][j] * A[j][k] * c[k] for i in four for j in four for k in four): Fraction(
+            1, 24
+        ),
+    }
+    assert all(left == right for left, right in by_hand.items())
+    assert {elementary_weight(A, b, tree) for tree in rooted_trees(4)} == set(by_hand)
+    assert proved_order(A, b, limit=8) == 4
 
 
 def symmetry(tree):

@@ -15,6 +15,7 @@ from analysis.errors import InputError
 from analysis.methods import method, tableau
 from analysis.order_conditions import proved_order
 from analysis.stabilised import FAMILIES, StabilisedMethod, polynomial_values
+from analysis.stepping import stepper
 
 DAMPINGS = [Fraction(0), Fraction(1, 20), Fraction(2, 13), Fraction(7, 3)]
 LEAST = {name: family.order for name, family in FAMILIES.items()}
@@ -171,6 +172,45 @@ def test_the_registry_builds_them():
     assert method("rkc2:stages=1000").stages == 1000
     assert pickle.loads(pickle.dumps(found)) == found
     assert hash(found) == hash(method("rkc1:stages=12,damping=0.05"))
+
+
+def chebyshev_reference(order, s, epsilon, f, y, h):
+    """One step of the published recurrence in floating point, T_j by hyperbolic functions."""
+    w0 = 1 + epsilon / s**2
+    a = math.acosh(w0)
+    T = [math.cosh(j * a) for j in range(s + 1)]
+    dT = [j * math.sinh(j * a) / math.sinh(a) for j in range(s + 1)]
+    d2T = [
+        (j * j * math.cosh(j * a) - w0 * j * math.sinh(j * a) / math.sinh(a)) / math.sinh(a) ** 2
+        for j in range(s + 1)
+    ]
+    if order == 1:
+        w1, b = T[s] / dT[s], [1 / t for t in T]
+    else:
+        b = [0.0, 0.0] + [d2T[j] / dT[j] ** 2 for j in range(2, s + 1)]
+        b[0] = b[1] = b[2]
+        w1 = dT[s] / d2T[s]
+    shift = [1 - b[j] * T[j] for j in range(s + 1)]
+    f0 = f(y)
+    before, now = y, y + b[1] * w1 * h * f0
+    for j in range(2, s + 1):
+        mu, nu, mut = 2 * b[j] * w0 / b[j - 1], -b[j] / b[j - 2], 2 * b[j] * w1 / b[j - 1]
+        new = (1 - mu - nu) * y + mu * now + nu * before + mut * h * f(now)
+        before, now = now, new - shift[j - 1] * mut * h * f0
+    return now
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("stages", [2, 3, 5, 9, 20])
+@pytest.mark.parametrize("damping", ["1/20", "2/13", "1.5"])
+def test_chebyshev_tables_follow_the_published_recurrence(order, stages, damping):
+    def f(y):
+        return -np.array([3.0, 40.0, 7.0]) * y + np.sin(y[::-1]) * y[0]
+
+    y = np.array([1.0, -0.3, 0.7])
+    table = tableau(f"rkc{order}:stages={stages},damping={damping}")
+    expected = chebyshev_reference(order, stages, float(Fraction(damping)), f, y, 0.04)
+    np.testing.assert_allclose(stepper(table, f)(y, 0.04), expected, rtol=1e-11)
 
 
 def test_a_table_follows_the_recurrence_of_another_run():

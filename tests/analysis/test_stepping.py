@@ -92,6 +92,9 @@ THIRD = Fraction(1, 3)
                         ["1/6", "1/3", "1/3", "1/6"]), 4),
         # Right for linear problems up to order 3.
         (ButcherTableau("linear", [[0, 0, 0], ["1/3", 0, 0], [0, "1/2", 0]], [0, 0, 1]), 3),
+        # Simpson's rule with stages of first order.
+        (ButcherTableau("simpson", [[0, 0, 0], ["1/2", 0, 0], [1, 0, 0]],
+                        ["1/6", "2/3", "1/6"]), 3),
         (tableau("dopri5-embedded"), 5),
         (tableau("fehlberg4"), 5),
         (MultistepMethod("ab3", [0, 0, -1, 1], ["1/3", "-7/6", "11/6", 0]), 3),

@@ -10,6 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.couplings import COUPLINGS
 from analysis.errors import InputError
+from analysis.methods import register, unregister
+from analysis.tableau import ButcherTableau
+from pdenet.config import from_toml, to_toml
+from pdenet.integrators import rk_step
 from pdenet.layers.normalization import fold_batch_norm
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm, ResidualTerm
 from pdenet.networks import BLOCKS, NetworkConfig, PDENet
@@ -255,6 +259,28 @@ def test_config_is_frozen_canonical_and_hashable():
     assert imex.method == "ars111"
 
 
+def test_a_method_of_ones_own_stays_with_the_configuration(tmp_path):
+    path = tmp_path / "ralston.toml"
+    path.write_text('kind = "runge-kutta"\nA = [[0, 0], ["2/3", 0]]\nb = ["1/4", "3/4"]\n')
+    config = replace(SMALL, method=str(path))
+    assert config.method == "table:A=0 0;2/3 0,b=1/4 3/4"
+    path.unlink()
+    again = from_toml(NetworkConfig, to_toml(config))
+    assert again == config
+    model = network(again)
+    y = random_images(channels=4, side=6)
+    step = model.blocks[0].steps[0].eval()
+    assert step.method == config.method
+    expected = rk_step(ButcherTableau("", [[0, 0], ["2/3", 0]], ["1/4", "3/4"]), step.term, y, 1.0)
+    torch.testing.assert_close(step(y), expected)
+    # One that was registered is stored as its table too, where no other process knows its name.
+    register(ButcherTableau("my-own", [[0, 0], ["2/3", 0]], ["1/4", "3/4"]))
+    try:
+        assert replace(SMALL, method="my-own") == config
+    finally:
+        unregister("my-own")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -263,6 +289,10 @@ def test_config_is_frozen_canonical_and_hashable():
         ({"stencil": "fivepoint"}, "did you mean 'five-point'"),
         ({"method": "rk5"}, "a method out of"),
         ({"method": 4}, "a method out of"),
+        ({"method": "bdf2"}, "explicit method or ars111.*got 'bdf2'"),
+        ({"method": "ars222"}, "explicit method or ars111.*got 'ars222'"),
+        ({"method": "rkc1:stages=51"}, "at most 50 stages for the steps of a network"),
+        ({"method": "no.toml"}, "a method file at 'no.toml', got No such file"),
         ({"method": "crank-nicolson"}, "explicit method or ars111.*got 'crank-nicolson'"),
         ({"weights_in_time": "share"}, "weights in time out of.*did you mean 'shared'"),
         ({"normalization": "bach"}, "did you mean 'batch'"),
