@@ -1,6 +1,6 @@
 """Which method and step reach a time most cheaply, safely and accurately enough.
 
->>> best = plans(np.array([-1000.0, -1.0]), time=1.0)[0]
+>>> best = plans(np.array([-1000.0, -1.0]), time=1.0, solve_cost=100.0)[0]
 >>> best.method, best.steps, best.applications
 ('rkc1:stages=23', 1, 23)
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -223,6 +223,7 @@ def _stabilised(family: str, field: _Field, time: float, accuracy: float | None)
             found = method(f"{family}:stages={stages}")
             limit = largest_stable_step(found, field.limits).step_size
             for plan in _planned(found, limit, field, time, accuracy, "linear", steps):
+                plan = replace(plan, method=f"{family}:stages={stages}")
                 if best is None or plan.applications < best.applications:
                     best = plan
             if accuracy is None:

@@ -17,6 +17,7 @@ from analysis.errors import InputError
 from analysis.exact import Exact, sign_of
 from analysis.multistep import MultistepMethod
 from analysis.polynomial_roots import real_roots
+from analysis.stabilised import StabilisedMethod
 from analysis.stability import determinant
 from analysis.tableau import ButcherTableau
 
@@ -168,14 +169,14 @@ class InternalAmplification:
 
 
 def internal_amplification(
-    method: ButcherTableau, z: NDArray[np.complex128] | NDArray[np.float64]
+    method: ButcherTableau | StabilisedMethod, z: NDArray[np.complex128] | NDArray[np.float64]
 ) -> InternalAmplification:
     """How much a step amplifies errors made in its stages, the worst over the points z.
 
     An error d_j in stage j (rounding, or an inexact solve) appears in the result times the
     internal stability function Q_j, Q^T = z b^T (I - z A)^{-1}; the sum of |Q_j(z)| bounds the
-    amplification of errors of equal size in all stages. It is for the step as the Butcher table
-    writes it: a recurrence of the same method has others.
+    amplification of errors of equal size in all stages. It is for the step as it is taken: by the
+    Butcher table, or by the three-term recurrence of a `StabilisedMethod`.
 
     Source: Verwer, Hundsdorfer & Sommeijer, Numer. Math. 57 (1990), section 3.
 
@@ -185,10 +186,32 @@ def internal_amplification(
     points = np.ravel(np.asarray(z, dtype=complex))
     if not points.size:
         raise InputError("at least one point z", "none", "pass np.linspace(-interval, 0, 1001)")
+    if isinstance(method, StabilisedMethod):
+        total = _recurrence_errors(method, points)
+    else:
+        total = _table_errors(method, points)
+    k = int(np.argmax(total))
+    return InternalAmplification(float(total[k]), complex(points[k]))
+
+
+def _recurrence_errors(
+    method: StabilisedMethod, points: NDArray[np.complex128]
+) -> NDArray[np.float64]:
+    """Sum of |Q_j| where an error in Y_j runs through the stages behind it."""
+    s = method.stages
+    before = np.zeros((s, len(points)), dtype=complex)
+    now = np.zeros_like(before)
+    now[0] = 1  # row j holds the trace of an error made in stage j + 1
+    for j, stage in enumerate(method.recurrence[1:], start=1):
+        factor = float(stage.mu) + float(stage.mu_slope) * points
+        before, now = now, factor * now + float(stage.nu) * before
+        now[j] += 1
+    return np.asarray(np.abs(now).sum(axis=0))
+
+
+def _table_errors(method: ButcherTableau, points: NDArray[np.complex128]) -> NDArray[np.float64]:
     A = np.array([[float(x) for x in row] for row in method.A])
     b = np.array([float(x) for x in method.b])
     systems = np.eye(method.stages) - points[:, None, None] * A
     Q = np.linalg.solve(np.swapaxes(systems, -1, -2), (points[:, None] * b)[..., None])[..., 0]
-    total = np.abs(Q).sum(axis=1)
-    k = int(np.argmax(total))
-    return InternalAmplification(float(total[k]), complex(points[k]))
+    return np.asarray(np.abs(Q).sum(axis=1))

@@ -75,7 +75,9 @@ class RootCondition:
     @cached_property
     def at_infinity(self) -> float:
         """The largest root for z to infinity: of sigma, infinite where its degree is lower."""
-        return math.inf if not self.beta[-1] else max(np.abs(_roots(self.beta)), default=0.0)
+        if not self.beta[-1]:
+            return math.inf
+        return float(np.abs(_roots(self.beta)).max(initial=0.0))
 
     @cached_property
     def real_interval(self) -> float:
@@ -99,8 +101,8 @@ class RootCondition:
         The least angle of the root locus in the left half-plane, at 20,001 points and refined
         twice, so known to about 1e-9.
         """
-        if not math.isinf(self.real_interval):
-            return 0.0
+        if self.a_stable or not math.isinf(self.real_interval):
+            return math.pi / 2 if self.a_stable else 0.0
         theta, width = np.linspace(0, np.pi, 20002)[1:], np.pi / 20001
         for _ in range(3):
             zeta = np.exp(1j * theta)[:, None] ** np.arange(len(self.alpha))

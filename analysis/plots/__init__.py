@@ -14,7 +14,11 @@ from analysis.plots.curves import (
 from analysis.plots.figures import figure_bytes, file_bytes, make_figure, panels_bytes, png
 from analysis.plots.layers import plot_margins, plot_symbol_norm
 from analysis.plots.nonnormal import plot_nonnormal, plot_transient
-from analysis.plots.regions import plot_spectra_over_region, plot_stability_region
+from analysis.plots.regions import (
+    plot_method_region,
+    plot_spectra_over_region,
+    plot_stability_region,
+)
 from analysis.plots.style import GRADE_COLOURS, rows_height, tidy
 
 __all__ = [
@@ -27,6 +31,7 @@ __all__ = [
     "plot_before_after",
     "plot_curves",
     "plot_margins",
+    "plot_method_region",
     "plot_nonnormal",
     "plot_singular_values",
     "plot_spectra_over_region",

@@ -302,3 +302,8 @@ def _reach(function: StabilityFunction, direction: float) -> float:
     t = np.geomspace(1e-2, 1e5, 4000)
     outside = np.flatnonzero(np.abs(function(direction * t)) > 1 + 1e-9)
     return float(t[outside[0]]) if outside.size and outside[0] > 0 else 1.0
+
+
+def plot_method_region(method: str, ax: Axes) -> Axes:
+    """The stability region of a named Runge-Kutta method."""
+    return plot_stability_region(stability_function(tableau(method)), ax, title=method)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from analysis.errors import InputError
+from analysis.exact import parse_number
 from pdenet.cli.common import JsonOption, Output, check_figure, facts, new_table, number
 
 if TYPE_CHECKING:
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
 
 EXAMPLE = "pdenet method rkc1:stages=12,damping=0"
 
+LARGEST_TABLE = 30
+"""Stages up to which facts are drawn from the exact table of a stabilised method."""
 MOST_TERMS = 8
 """Terms of a polynomial on a screen; the JSON document has all of them."""
+LONGEST_NUMBER = 24
+"""Characters of a coefficient on a screen; longer ones are rounded there."""
 
 
 def method(
@@ -49,46 +54,140 @@ def method(
     output.finish(result)
 
 
-def method_facts(name: str) -> dict[str, Any]:
-    """What the contract says of one method: the keys of the JSON document."""
-    from analysis import stability
-    from analysis.contractivity import circle_contractivity_radius
-    from analysis.methods import tableau
+def method_facts(name: str, *, limits: bool = True) -> dict[str, Any]:
+    """What the contract says of one method: the keys of the JSON document.
 
-    table = tableau(name)
-    function = stability.stability_function(table)
+    Inapplicable facts are None: a method with an explicit and an implicit part has no interval of
+    one eigenvalue but limits over the half-line of the implicit one (left out where `limits` is
+    False, since they take seconds).
+    """
+    from analysis import methods
+    from analysis.contractivity import ssp_coefficient
+    from analysis.multistep import MultistepMethod
+    from analysis.stability_of import Paired, imex_limits, stability_of
+    from analysis.tableau import ButcherTableau
+
+    found = methods.method(name)
+    function = stability_of(found)
+    table = _small_table(found)
+    intervals: tuple[Any, Any, Any, Any] = (None, None, None, None)
+    over_half_line = None
+    if isinstance(function, Paired):
+        if limits:
+            bounds = imex_limits(found)
+            over_half_line = {"real": bounds.real, "imaginary": bounds.imaginary}
+    else:
+        intervals = (
+            function.real_interval,
+            function.imaginary_interval,
+            function.a_stable,
+            function.at_infinity,
+        )
+    ssp = table if table is not None else found
     return {
-        "name": table.name,
-        "order": table.order,
-        "stages": table.stages,
-        "real_interval": stability.real_stability_interval(function),
-        "imaginary_interval": stability.imaginary_stability_interval(function),
-        "circle_contractivity": circle_contractivity_radius(table),
-        "stability_function": {
-            "numerator": [str(value) for value in function.numerator],
-            "denominator": [str(value) for value in function.denominator],
-        },
+        "name": found.name,
+        "kind": methods.kind(found),
+        "order": found.order,
+        "stages": _stages(found),
+        "real_interval": intervals[0],
+        "imaginary_interval": intervals[1],
+        "circle_contractivity": _circle(table),
+        "a_stable": intervals[2],
+        "at_infinity": intervals[3],
+        "angle": getattr(function, "angle", None),
+        "ssp_coefficient": ssp_coefficient(ssp)
+        if isinstance(ssp, ButcherTableau | MultistepMethod)
+        else None,
+        "internal_amplification": _internal(found, function),
+        "imex_limits": over_half_line,
+        "stability_function": _function(found, function),
     }
+
+
+def _small_table(found: Any) -> Any:
+    """The Butcher table of a one-step method, None where there is none of a bearable size."""
+    from analysis.stabilised import StabilisedMethod
+    from analysis.tableau import ButcherTableau
+
+    if isinstance(found, StabilisedMethod):
+        return found.tableau if found.stages <= LARGEST_TABLE else None
+    return found if isinstance(found, ButcherTableau) else None
+
+
+def _stages(found: Any) -> int | None:
+    """Stages of a one-step method; steps of a multistep one are in its characteristic."""
+    stages = getattr(found, "stages", None)
+    return stages if stages is not None else (1 if hasattr(found, "alpha") else None)
+
+
+def _circle(table: Any) -> float | None:
+    from analysis.contractivity import circle_contractivity_radius
+
+    return None if table is None else circle_contractivity_radius(table)
+
+
+def _internal(found: Any, function: Any) -> float | None:
+    """Amplification of errors in the stages on the real stable interval, of explicit methods."""
+    import math
+
+    import numpy as np
+
+    from analysis.contractivity import internal_amplification
+    from analysis.stabilised import StabilisedMethod
+    from analysis.tableau import ButcherTableau
+
+    if not isinstance(found, ButcherTableau | StabilisedMethod) or not found.explicit:
+        return None
+    if not 0 < function.real_interval < math.inf:
+        return None
+    return internal_amplification(found, np.linspace(-function.real_interval, 0, 2001)).value
+
+
+def _function(found: Any, function: Any) -> dict[str, Any] | None:
+    """Exact coefficients in ascending powers, as strings."""
+    from analysis.oscillator_stability import OscillatorStability
+    from analysis.stability import StabilityFunction
+
+    def texts(values: Any) -> list[str]:
+        return [str(value) for value in values]
+
+    if isinstance(function, StabilityFunction):
+        try:
+            numerator = function.numerator
+        except InputError:  # damped methods of hundreds of stages: too long to be written
+            return None
+        return {"numerator": texts(numerator), "denominator": texts(function.denominator)}
+    if isinstance(function, OscillatorStability):
+        return {"trace": texts(function.trace)}
+    if hasattr(found, "alpha"):
+        both = {"rho": texts(found.alpha), "sigma": texts(found.beta)}
+        implicit = getattr(found, "beta_implicit", None)
+        if implicit is not None:
+            both["sigma_implicit"] = texts(implicit)
+        return {"characteristic": both}
+    if hasattr(function, "numerator"):
+        return {
+            "numerator": [texts(p) for p in function.numerator],
+            "denominator": texts(function.denominator),
+        }
+    return None
 
 
 def list_methods() -> list[dict[str, Any]]:
     """Facts of all methods with their descriptions, in the order of the table."""
     from analysis.methods import METHODS
 
-    return [method_facts(name) | {"description": text} for name, text in METHODS.items()]
+    return [
+        method_facts(name, limits=False) | {"description": text} for name, text in METHODS.items()
+    ]
 
 
 def _draw(name: str, figure: Path) -> None:
-    from analysis.methods import tableau
-    from analysis.plots import figure_bytes, plot_stability_region
-    from analysis.stability import stability_function
+    from analysis.plots import figure_bytes, plot_method_region
     from pdenet.files import write_atomic
 
-    function = stability_function(tableau(name))
-    picture = figure_bytes(
-        lambda ax: plot_stability_region(function, ax, title=name), figure.suffix[1:].lower()
-    )
-    write_atomic(figure, picture)
+    kind = figure.suffix[1:].lower()
+    write_atomic(figure, figure_bytes(lambda ax: plot_method_region(name, ax), kind))
 
 
 def _show_list(output: Output, methods: list[dict[str, Any]]) -> None:
@@ -107,32 +206,72 @@ def _show_list(output: Output, methods: list[dict[str, Any]]) -> None:
         )
     output.console.print(table)
     output.console.print(
-        "real, imaginary: stable for h |lambda| up to this on the axis; circle: radius of "
-        "circle contractivity, non-expansive for h ||A|| up to twice this",
+        "real, imaginary: stable for h |lambda| up to this on the axis (a dash: two eigenvalues "
+        "decide, see pdenet method NAME); circle: radius of circle contractivity, non-expansive "
+        "for h ||A|| up to twice this",
         style="dim",
     )
 
 
 def _show(output: Output, result: dict[str, Any]) -> None:
-    function = result["stability_function"]
-    output.console.print(
-        facts(
-            [
-                ("method", result["name"]),
-                ("order", result["order"]),
-                ("stages", result["stages"]),
-                ("real interval", f"{number(result['real_interval'])} (stable on [-this, 0])"),
-                ("imaginary interval", number(result["imaginary_interval"])),
-                ("circle contractivity", number(result["circle_contractivity"])),
-                ("R(z) numerator", _polynomial(function["numerator"])),
-                ("R(z) denominator", _polynomial(function["denominator"])),
-            ]
-        )
-    )
+    import math
+
+    interval, angle = result["real_interval"], result["angle"]
+    rows: list[tuple[str, Any]] = [
+        ("method", result["name"]),
+        ("kind", result["kind"]),
+        ("order", result["order"]),
+        ("stages", result["stages"]),
+        ("real interval", None if interval is None else f"{number(interval)} (on [-this, 0])"),
+        ("imaginary interval", _fact(result["imaginary_interval"])),
+        ("circle contractivity", _fact(result["circle_contractivity"])),
+        ("SSP coefficient", _fact(result["ssp_coefficient"])),
+        ("A-stable", {True: "yes", False: "no", None: None}[result["a_stable"]]),
+        ("stable wedge", None if not angle else f"A({number(math.degrees(angle), 5)} degrees)"),
+        ("|R| at infinity", _fact(result["at_infinity"])),
+        ("errors of stages", _times(result["internal_amplification"])),
+    ]
+    limits = result["imex_limits"]
+    if limits is not None:
+        words = "for every implicit eigenvalue <= 0"
+        rows.append(("explicit, real", f"{number(limits['real'])} {words}"))
+        rows.append(("explicit, imaginary", f"{number(limits['imaginary'])} {words}"))
+    output.console.print(facts([*rows, *_written(result["stability_function"])]))
 
 
-def _polynomial(coefficients: list[str]) -> str:
-    """A polynomial in z from its coefficients in ascending powers; of a long one the ends.
+def _fact(value: float | None) -> str | None:
+    return None if value is None else number(value)
+
+
+def _times(value: float | None) -> str | None:
+    return None if value is None else f"amplified by up to {number(value, 3)}"
+
+
+def _written(function: dict[str, Any] | None) -> list[tuple[str, Any]]:
+    """The stability function in a line or two for each polynomial."""
+    if function is None:
+        return []
+    if "trace" in function:
+        return [("trace, w = (h omega)^2", _polynomial(function["trace"], "w"))]
+    if "characteristic" in function:
+        return [
+            (name.replace("_", " "), _polynomial(p, "s"))
+            for name, p in function["characteristic"].items()
+        ]
+    if function["numerator"] and isinstance(function["numerator"][0], list):
+        parts = [
+            (f"R(z, w), z^{k} times", _polynomial(p, "w"))
+            for k, p in enumerate(function["numerator"])
+        ]
+        return [*parts, ("over", _polynomial(function["denominator"], "w"))]
+    return [
+        ("R(z) numerator", _polynomial(function["numerator"])),
+        ("R(z) denominator", _polynomial(function["denominator"])),
+    ]
+
+
+def _polynomial(coefficients: list[str], letter: str = "z") -> str:
+    """A polynomial from its coefficients in ascending powers; of a long one the ends.
 
     >>> _polynomial(["1", "1", "-1/2"])
     '1 + z - 1/2 z^2'
@@ -142,7 +281,12 @@ def _polynomial(coefficients: list[str]) -> str:
         if coefficient == "0":
             continue
         sign, size = ("-", coefficient[1:]) if coefficient[0] == "-" else ("+", coefficient)
-        variable = "" if power == 0 else "z" if power == 1 else f"z^{power}"
+        if len(coefficient) > LONGEST_NUMBER:
+            rounded = number(float(parse_number(coefficient, "a coefficient")))
+            sign, size = ("-", rounded[1:]) if rounded[0] == "-" else ("+", rounded)
+        elif " " in coefficient:
+            sign, size = "+", f"({coefficient})"
+        variable = "" if power == 0 else letter if power == 1 else f"{letter}^{power}"
         factor = "" if size == "1" and variable else size
         terms.append(f"{sign} {factor}{' ' if factor and variable else ''}{variable}")
     if len(terms) > MOST_TERMS:

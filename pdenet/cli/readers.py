@@ -35,8 +35,10 @@ def existing_file(path: str, expected: str) -> Path:
 def read_eigenvalues(path: str) -> np.ndarray:
     """Eigenvalues from a .npy file, a .npz file with one array, or text with `re im` a line.
 
+    Four numbers a line, or two complex columns, are pairs of an explicit and an implicit one.
+
     Returns:
-        complex128 array of shape (n,), n > 0, all finite.
+        complex128 array of shape (n,) or of pairs (n, 2), n > 0, all finite.
 
     Raises:
         InputError: where there is no such file or it holds anything else.
@@ -65,7 +67,8 @@ def read_eigenvalues(path: str) -> np.ndarray:
         )
     with warnings.catch_warnings():  # a float128 too large for float64 becomes inf, refused below
         warnings.simplefilter("ignore")
-        flat = np.asarray(values).astype(complex).ravel()
+        found = np.asarray(values).astype(complex)
+        flat = found if found.ndim == 2 and found.shape[1] == 2 else found.ravel()
     if flat.size == 0 or not np.isfinite(flat).all():
         got = "none" if flat.size == 0 else "an infinite or undefined one"
         raise InputError(f"finite eigenvalues in {file}", got, "check how the file was made")
@@ -161,7 +164,7 @@ def _read_text(file: Path) -> np.ndarray:
     """Complex numbers from lines `re im` or `re`; `#` begins a comment, a comma is a space."""
     import numpy as np
 
-    values = []
+    values: list[np.ndarray] = []
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
@@ -176,9 +179,14 @@ def _read_text(file: Path) -> np.ndarray:
             parts = [float(word) for word in words]
         except ValueError:
             parts = []
-        if not 1 <= len(parts) <= 2:
+        if len(parts) not in (1, 2, 4) or (values and (len(parts) == 4) != (values[0].size == 2)):
             raise InputError(
-                f"'re im' on line {index} of {file}", f"'{line.strip()[:40]}'", "as in -1.5 0.25"
+                f"'re im' on line {index} of {file}, or 're im re im' on every line",
+                f"'{line.strip()[:40]}'",
+                "as in -1.5 0.25",
             )
-        values.append(complex(*parts))
-    return np.array(values, dtype=complex)
+        numbers = parts if len(parts) > 1 else [*parts, 0.0]
+        values.append(np.array(numbers).view(complex))
+    if values and values[0].size == 2:
+        return np.array(values)
+    return np.concatenate([np.zeros(0, dtype=complex), *values])

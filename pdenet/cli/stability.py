@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,44 +11,28 @@ from pdenet.cli import sources
 from pdenet.cli.common import (
     JsonOption,
     Output,
+    check_figure,
     complex_number,
     facts,
-    finite,
     number,
     parse_assignments,
     parse_extent,
     positive,
 )
+from pdenet.cli.stability_advice import Wanted, advise, show_plans
+from pdenet.cli.stability_fields import (
+    Field,
+    file_field,
+    laplacian_field,
+    parse_numbers,
+    source_fields,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import numpy as np
+    from pathlib import Path
 
 EXAMPLE = "pdenet stability --method rk4 --laplacian 64 --step 0.3"
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """The linear field whose steps are judged.
-
-    Attributes:
-        title: what it is, for the screen.
-        eigenvalues: all different ones, or values that bound them, shape (n,).
-        norm: ||A|| where the field is symmetric negative semidefinite, else None.
-        normal: whether the eigenvalues decide, because the operator is known to be normal.
-        assumption: what was assumed of it.
-        warnings: what the reader should know.
-        attained: eigenvalues known to occur, where `eigenvalues` only bound them.
-    """
-
-    title: str
-    eigenvalues: np.ndarray
-    norm: float | None
-    normal: bool
-    assumption: str
-    warnings: list[str] = field(default_factory=list)
-    attained: np.ndarray | None = None
 
 
 def stability(
@@ -73,13 +56,21 @@ def stability(
         typer.Option(metavar="N", help="Periodic Laplacian with N points an axis."),
     ] = None,
     diffusivity: Annotated[
-        float | None, typer.Option(metavar="D", help="Factor of the Laplacian (1).")
+        str | None,
+        typer.Option(metavar="D[,D]", help="Factor of the Laplacian, or one an axis (1)."),
     ] = None,
     dimension: Annotated[
         int | None, typer.Option(metavar="1|2|3", help="Axes of the Laplacian (1).")
     ] = None,
     spacing: Annotated[
-        float | None, typer.Option(metavar="DX", help="Mesh width of the Laplacian (1).")
+        str | None, typer.Option(metavar="DX[,DX]", help="Mesh width, or one an axis (1).")
+    ] = None,
+    boundary: Annotated[
+        str | None,
+        typer.Option(metavar="B", help="periodic, neumann or dirichlet (periodic)."),
+    ] = None,
+    velocity: Annotated[
+        str | None, typer.Option(metavar="V[,V]", help="Advection along the axes (0).")
     ] = None,
     reaction: Annotated[
         float | None, typer.Option(metavar="MU", help="Rate added to the Laplacian (0).")
@@ -97,19 +88,42 @@ def stability(
     stride: Annotated[
         list[str] | None, typer.Option(metavar="NAME=S", help="Stride of an array in a file.")
     ] = None,
+    time: Annotated[
+        float | None,
+        typer.Option("--advise", metavar="T", help="Which methods reach the time T most cheaply."),
+    ] = None,
+    accuracy: Annotated[
+        float | None, typer.Option(metavar="E", help="Largest error at T (0.01), with --advise.")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Most operator applications, with --advise."),
+    ] = None,
+    claim: Annotated[
+        str | None,
+        typer.Option(metavar="C", help="linear, or proved non-expansive, with --advise."),
+    ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(metavar="FIGURE", help="The eigenvalues over the region (.png, .pdf, .svg)."),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Largest stable step of a method, or the verdict on a step.
+    """Largest stable step of a method, the verdict on a step, or which method to take.
 
     The spectrum comes from one of three places: --laplacian N, --eigenvalues FILE, or SOURCE,
-    where every layer K gives the linear field -K^T K.
+    where every layer K gives the linear field -K^T K. Methods with an explicit and an implicit
+    part take advection and reaction explicitly and diffusion implicitly.
     """
-    output = Output("stability", json)
+    output, figure = Output("stability", json), check_figure(save)
     positive("--step", step)
+    wanted = Wanted.of(time, accuracy, budget, claim)
     grid = {
-        "diffusivity": diffusivity,
+        "diffusivity": parse_numbers("--diffusivity", diffusivity),
         "dimension": dimension,
-        "spacing": spacing,
+        "spacing": parse_numbers("--spacing", spacing),
+        "boundary": boundary,
+        "velocity": parse_numbers("--velocity", velocity),
         "reaction": reaction,
     }
     _check_places({"--laplacian": laplacian, "--eigenvalues": eigenvalues, "SOURCE": source})
@@ -121,9 +135,9 @@ def stability(
     )
     used = None
     if laplacian is not None:
-        fields = [_laplacian(laplacian, grid)]
+        fields = [laplacian_field(laplacian, grid)]
     elif eigenvalues is not None:
-        fields = [_from_file(eigenvalues)]
+        fields = [file_field(eigenvalues)]
     else:
         opened = sources.open_source(
             str(source),
@@ -131,81 +145,118 @@ def stability(
             groups=parse_assignments("--groups", groups),
             strides=parse_assignments("--stride", stride),
         )
-        fields, used = _from_source(opened, parse_extent(size)), opened.method
-    if method is None and used is None:
+        fields, used = source_fields(opened, parse_extent(size)), opened.method
+    if method is None and used is None and wanted is None:
         raise InputError("--method M", "nothing", "pass --method euler; see pdenet method --list")
-    result, judged = judge(method or str(used), step, fields)
-    output.warn(*judged.warnings, *result.pop("warnings"))
-    _show(output, judged, result)
+    plans = [] if wanted is None else advise(wanted, fields)
+    if method is None and used is None:
+        result, judged = _unjudged(), fields[0]
+        if figure is not None or step is not None:
+            raise InputError("--method M beside --step and --save", "nothing", "name a method")
+    else:
+        result, judged = judge(method or str(used), step, fields)
+        output.warn(*judged.warnings, *result.pop("warnings"))
+        _show(output, judged, result)
+    if wanted is not None:
+        show_plans(output, wanted, plans, judged.title)
+    result["prescription"] = None if wanted is None else plans
+    if figure is not None:
+        _draw(result, judged, figure)
+        output.console.print(facts([("figure", figure)]))
     output.finish(result)
     if result["stable"] is False:
         raise typer.Exit(1)
 
 
-LARGEST_NORM = 1e150
-"""Norms beyond it have no square in double precision."""
+def _unjudged() -> dict[str, Any]:
+    """The keys of the contract where no method was named."""
+    names = (
+        "method",
+        "step_size",
+        "largest_stable_step",
+        "stable",
+        "limiting_eigenvalue",
+        "amplification",
+        "nonexpansive_limit",
+        "contractive_step",
+        "assumption",
+        "statement",
+    )
+    return dict.fromkeys(names)
 
 
 def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[str, Any], Field]:
     """The keys of the contract for the field that limits the step, and that field."""
-    from analysis.contractivity import circle_contractivity_radius
-    from analysis.methods import tableau
+    from analysis.methods import method as named
+    from analysis.stability_of import Paired, stability_of
     from analysis.steps import amplification, largest_stable_step
 
-    table = tableau(method)
-    limits = [largest_stable_step(table, item.eigenvalues) for item in fields]
+    stepper = named(method)
+    pairs = isinstance(stability_of(stepper), Paired)
+    clouds = [item.for_method(pairs) for item in fields]
+    limits = [largest_stable_step(stepper, cloud) for cloud in clouds]
     worst = min(range(len(fields)), key=lambda i: limits[i].step_size)
     limit, judged = limits[worst], fields[worst]
     warnings = list(limit.warnings)
     stable, growth = None, None
     if step is not None:
-        verdicts = [_verdict(amplification, table, item, step, warnings) for item in fields]
+        verdicts = [
+            _verdict(amplification, stepper, item, cloud, step, warnings)
+            for item, cloud in zip(fields, clouds, strict=True)
+        ]
         words = [word for word, _ in verdicts]
         stable = False if False in words else None if None in words else True
         if stable is False:  # the field that is unstable is the one to name
             worst = words.index(False)
             limit, judged = limits[worst], fields[worst]
         growth = max(value for _, value in verdicts)
-    radius = circle_contractivity_radius(table)
     norms = [item.norm for item in fields]
     result = {
-        "method": table.name,
+        "method": stepper.name,
         "step_size": step,
         "largest_stable_step": limit.step_size,
         "stable": stable,
         "limiting_eigenvalue": limit.limiting_eigenvalue if judged.attained is None else None,
         "amplification": growth,
-        "nonexpansive_limit": _nonexpansive_limit(radius, norms),
+        "nonexpansive_limit": _nonexpansive_limit(stepper, norms),
+        "contractive_step": limit.contractive_step,
         "assumption": judged.assumption
         if judged.normal
         else f"{limit.assumption}. {judged.assumption}",
-        "statement": limit.statement if judged.attained is None else between(table, limit, judged),
+        "statement": limit.statement
+        if judged.attained is None
+        else between(stepper, limit, judged),
         "warnings": list(dict.fromkeys(warnings)),
     }
     return result, judged
 
 
-def between(table: Any, limit: Any, judged: Field) -> str:
+def between(stepper: Any, limit: Any, judged: Field) -> str:
     """Statement on a field whose norm is known within bounds only: so is its largest step."""
     from analysis.steps import largest_stable_step
 
-    most = largest_stable_step(table, judged.attained).step_size
+    most = largest_stable_step(stepper, judged.attained).step_size
     return (
-        f"every step size 0 < h <= {number(limit.step_size)} of {table.name} is stable by the "
+        f"every step size 0 < h <= {number(limit.step_size)} of {stepper.name} is stable by the "
         f"upper bound of the norm, none above {number(most)} by its lower bound; the largest "
         "stable step lies between the two (theory §4.11)"
     )
 
 
 def _verdict(
-    amplification: Callable[..., Any], table: Any, judged: Field, step: float, warnings: list[str]
+    amplification: Callable[..., Any],
+    stepper: Any,
+    judged: Field,
+    cloud: Any,
+    step: float,
+    warnings: list[str],
 ) -> tuple[bool | None, float]:
     """Whether the step is stable on a field, None where its bounds leave that open; and max |R|."""
-    found = amplification(table, judged.eigenvalues, step)
+    found = amplification(stepper, cloud, step)
     if found.stable or judged.attained is None:
         warnings += found.warnings
         return found.stable, found.value
-    attained = amplification(table, judged.attained, step)
+    attained = amplification(stepper, judged.attained, step)
     if attained.stable:
         warnings.append(
             f"step {number(step)} lies between the bounds of {judged.title}: no verdict"
@@ -213,13 +264,43 @@ def _verdict(
     return (None if attained.stable else False), attained.value
 
 
-def _nonexpansive_limit(radius: float, norms: list[float | None]) -> float | None:
-    """2 r_cc / ||A|| for the largest norm; None where a field is not known to be dissipative."""
+def _nonexpansive_limit(stepper: Any, norms: list[float | None]) -> float | None:
+    """2 r_cc / ||A|| for the largest norm; None where a field is not known to be dissipative.
+
+    The radius of circle contractivity is one of Runge-Kutta methods; of others None.
+    """
+    from analysis.contractivity import circle_contractivity_radius
+    from analysis.stabilised import MAXIMUM_TABLE_STAGES, StabilisedMethod
+    from analysis.tableau import ButcherTableau
+
     known = [norm for norm in norms if norm is not None]
     if len(known) < len(norms):
         return None
+    if isinstance(stepper, StabilisedMethod) and stepper.stages <= MAXIMUM_TABLE_STAGES:
+        stepper = stepper.tableau
+    if not isinstance(stepper, ButcherTableau):
+        return None
     largest = max(known)
+    radius = circle_contractivity_radius(stepper)
     return 2 * radius / largest if largest > 0 else float("inf")
+
+
+def _draw(result: dict[str, Any], judged: Field, figure: Path) -> None:
+    """The eigenvalues times the step, or times the largest stable one, over the region."""
+    import math
+
+    from analysis.plots import figure_bytes, plot_spectra_over_region
+    from pdenet.files import write_atomic
+
+    step = result["step_size"] or result["largest_stable_step"]
+    if not step or math.isinf(step):
+        raise InputError("a step size to draw the region at", step, "pass --step 0.1")
+    clouds = {f"h = {number(step)}": step * judged.eigenvalues}
+    picture = figure_bytes(
+        lambda ax: plot_spectra_over_region(result["method"], clouds, ax),
+        figure.suffix[1:].lower(),
+    )
+    write_atomic(figure, picture)
 
 
 def _check_places(places: dict[str, Any]) -> None:
@@ -239,84 +320,6 @@ def _check_beside(place: str, named: bool, options: dict[str, Any]) -> None:
         raise InputError(f"{place} beside {given[0]}", "another source", f"leave out {given[0]}")
 
 
-def _laplacian(points: int, grid: dict[str, Any]) -> Field:
-    from analysis.model_problems import heat_spectrum
-
-    # Checked here with the names of the options, although heat_spectrum checks them as well.
-    for name in ("diffusivity", "spacing"):
-        positive(f"--{name}", grid[name])
-    if grid["reaction"] is not None:
-        finite("--reaction", grid["reaction"])
-    options = {name: value for name, value in grid.items() if value is not None}
-    values = heat_spectrum(points, **options)
-    rate, dimension = options.get("reaction", 0.0), options.get("dimension", 1)
-    title = f"periodic Laplacian, {points} points an axis, {dimension}-D, diffusivity "
-    title += f"{number(options.get('diffusivity', 1.0))}, spacing "
-    title += number(options.get("spacing", 1.0))
-    title += f", reaction {number(rate)}" if rate else ""
-    assumption = "Linear field with a symmetric operator: its eigenvalues decide."
-    if rate > 0:
-        return Field(title, values, None, True, assumption)
-    return Field(title, values, -float(values[-1]), True, assumption)
-
-
-def _from_file(path: str) -> Field:
-    from pdenet.cli.readers import read_eigenvalues
-
-    values = read_eigenvalues(path)
-    assumption = "Eigenvalues do not tell the norm: no non-expansive limit is given."
-    return Field(f"{values.size} eigenvalues of {path}", values, None, False, assumption)
-
-
-def _from_source(opened: sources.Source, size: tuple[int, ...] | None) -> list[Field]:
-    """One field -K^T K a layer, symmetric and negative semidefinite by construction."""
-    if not opened.fields:
-        raise InputError(
-            "a network whose steps are taken on -K^T sigma(K y)",
-            f"none in {opened.path}",
-            "judge it with pdenet inspect",
-        )
-    return [_gradient_field(item, opened.path, size, opened.warnings) for item in opened.fields]
-
-
-def _gradient_field(
-    layer: sources.Layer, path: str, size: tuple[int, ...] | None, warnings: list[str]
-) -> Field:
-    """The frozen linear field -K^T K of one operator, with its spectrum or a bound of it."""
-    import numpy as np
-
-    from analysis import spectra
-    from analysis.backend import to_numpy
-    from analysis.certificates import certified_norm
-
-    grid = layer.grid(size)
-    certified = float(certified_norm(layer.coupling, boundary=grid.boundary).upper)
-    if certified > LARGEST_NORM:
-        raise InputError("weights with finite squares", f"a norm of {certified:g}", "rescale them")
-    transformed, attained = layer.transformed(grid), None
-    if transformed is not None:
-        singular = to_numpy(spectra.singular_values(layer.coupling, transformed))
-        known = f"its singular values on {'x'.join(map(str, grid.shape))} pixels"
-    else:
-        # No transform diagonalises it: every value up to the norm may occur.
-        norm = spectra.norm(layer.coupling, grid)
-        singular = np.linspace(0.0, norm.upper, 1025)
-        attained = np.array([-(norm.lower**2)])
-        known = (
-            f"norm within [{number(norm.lower)}, {number(norm.upper)}], boundary {grid.boundary}"
-        )
-    values = -(singular**2)
-    # Squares of rounding errors are zeros, not eigenvalues close to the imaginary axis.
-    values[values > -1e-13 * certified**2] = 0.0
-    assumption = (
-        f"Frozen linear field -K^T K of layer {layer.name}, every unit at full "
-        f"slope, normalisation folded in, {known}; the "
-        "non-expansive limit rests on the certified norm of the largest layer."
-    )
-    title = f"-K^T K of layer {layer.name} in {path}"
-    return Field(title, values, certified**2, True, assumption, warnings, attained)
-
-
 def _show(output: Output, judged: Field, result: dict[str, Any]) -> None:
     from rich.text import Text
 
@@ -327,6 +330,8 @@ def _show(output: Output, judged: Field, result: dict[str, Any]) -> None:
         ("limiting eigenvalue", complex_number(result["limiting_eigenvalue"])),
         ("non-expansive limit", number(result["nonexpansive_limit"])),
     ]
+    if result["contractive_step"] is not None:
+        rows.append(("2-norm at most 1 up to", number(result["contractive_step"])))
     if result["step_size"] is not None:
         word = {
             True: ("STABLE", "bold green"),
