@@ -165,12 +165,13 @@ def recurrence_step(coefficients: RecurrenceCoefficients, f: Field, y: Tensor, h
     first = f(y)
     before, now = y, torch.add(y, first, alpha=h * coefficients.stages[0][3])
     for kept, mu, nu, slope, first_slope in coefficients.stages[1:]:
-        new = torch.add(now * mu, before, alpha=nu)
+        value = f(now)
+        # In place: the product is a tensor of our own, and no backward pass reads its values.
+        new = (now * mu).add_(before, alpha=nu).add_(value, alpha=h * slope)
         if kept:
-            new = torch.add(new, y, alpha=kept)
-        new = torch.add(new, f(now), alpha=h * slope)
+            new.add_(y, alpha=kept)
         if first_slope:
-            new = torch.add(new, first, alpha=h * first_slope)
+            new.add_(first, alpha=h * first_slope)
         before, now = now, new
     return now
 

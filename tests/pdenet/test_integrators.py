@@ -165,7 +165,7 @@ def test_rounding_stays_small_with_many_stages_where_the_table_loses_digits(fami
     assert float(exact.norm()) < float(y.norm())
 
 
-def test_a_stage_keeps_two_others_and_the_first_slope():
+def test_three_slopes_are_kept_instead_of_all():
     alive = []
 
     def f(v):
@@ -175,7 +175,7 @@ def test_a_stage_keeps_two_others_and_the_first_slope():
         return slope
 
     for step, most_alive in (
-        (lambda y: stabilised_step(method("rkc2:stages=30"), f, y, 1.0), 2),
+        (lambda y: stabilised_step(method("rkc2:stages=30"), f, y, 1.0), 3),
         (lambda y: rk_step(tableau("rkc2:stages=30"), f, y, 1.0), 30),
     ):
         most = [0]
@@ -194,6 +194,24 @@ def test_gradients_of_a_stabilised_step():
             lambda y, W, found=found: stabilised_step(found, lambda v: torch.tanh(W @ v), y, 0.3),
             (y, W),
         )
+
+
+def test_transforms_of_a_stabilised_step():
+    """Forward and reverse derivatives, batched over tangents, and a compiled step."""
+    found = method("rkc2:stages=4")
+    y = torch.linspace(-1, 1, 3, dtype=torch.float64)
+
+    def step(v):
+        return stabilised_step(found, lambda u: torch.sin(u.flip(0)) * u, v, 0.3)
+
+    reverse, forward = torch.func.jacrev(step)(y), torch.func.jacfwd(step)(y)
+    torch.testing.assert_close(forward, reverse, rtol=1e-13, atol=1e-15)
+    numeric = torch.stack([(step(y + e) - step(y - e)) / 2e-6 for e in 1e-6 * torch.eye(3)], 1)
+    torch.testing.assert_close(reverse, numeric, rtol=1e-7, atol=1e-8)
+    rates = torch.linspace(0, 1, 5, dtype=torch.float64)
+    batched = torch.func.vmap(lambda r: stabilised_step(found, lambda u: -r * u, y, 0.3))(rates)
+    one = stabilised_step(found, lambda u: -rates[3] * u, y, 0.3)
+    torch.testing.assert_close(batched[3], one)
 
 
 def test_a_network_steps_by_the_recurrence():
