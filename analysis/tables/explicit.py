@@ -46,7 +46,7 @@ _DOPRI5 = (
     "9017/3168 -355/33 46732/5247 49/176 -5103/18656",
 )
 _DOPRI5_WEIGHTS = "35/384 0 500/1113 125/192 -2187/6784 11/84"
-# Ketcheson, SIAM J. Sci. Comput. 30 (2008), section 5: two groups of five Euler steps of h / 6.
+# Ketcheson, SIAM J. Sci. Comput. 30 (2008) 2113-2136: two groups of five Euler steps of h / 6.
 _SSPRK104 = (
     *(" ".join(["1/6"] * k) for k in range(1, 5)),
     *(" ".join(["1/15"] * 5 + ["1/6"] * k) for k in range(5)),
@@ -54,7 +54,7 @@ _SSPRK104 = (
 
 
 def _ssprk2(name: str, stages: Fraction) -> Method:
-    """s - 1 Euler steps of h / (s - 1), one more, and a mean (Gottlieb & Shu 1998; Kraaijevanger).
+    """s - 1 Euler steps of h / (s - 1), one more, and a mean (Kraaijevanger 1991).
 
     a_ij = 1 / (s - 1), b_i = 1 / s.
     """

@@ -1,7 +1,7 @@
 """Linear multistep methods, derived from interpolation, and their implicit-explicit combinations.
 
 Coefficients run from the oldest step to the newest. Sources: Hairer, Norsett & Wanner, Solving ODEs
-I, section III.1; Ascher, Ruuth & Wetton, SIAM J. Numer. Anal. 32 (1995), section 3.
+I, section III.1; Ascher, Ruuth & Wetton, SIAM J. Numer. Anal. 32 (1995) 797-823.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 from analysis.families import Family
 from analysis.splitting import Part, SplittingMethod
 
-# Ruth, IEEE Trans. Nucl. Sci. 30 (1983), equation (44), kicks and drifts in the order they act.
+# Ruth, IEEE Trans. Nucl. Sci. 30 (1983) 2669-2671, kicks and drifts in the order they act.
 _RUTH3: tuple[tuple[Part, str], ...] = (
     ("kick", "7/24"),
     ("drift", "2/3"),

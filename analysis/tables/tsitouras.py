@@ -9,7 +9,7 @@ c_2 .. c_5, b_2 and a_43 determine the method: the quadrature conditions give th
 one quadratic equation, then q and r, then A. Taken as exact decimals, they lead to a method over
 Q(sqrt d) of order 5, proved by the order conditions, which agrees with the published digits.
 
-Source: Tsitouras, Comput. Math. Appl. 62 (2011), table 1.
+Source: Tsitouras, Comput. Math. Appl. 62 (2011) 770-775.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def test_parameters_give_the_polynomial(family):
 
 
 def test_undamped_legendre_methods_are_those_of_meyer_balsara_and_aslam():
-    # J. Comput. Phys. 257 (2014), equations (10) to (17).
+    # J. Comput. Phys. 257 (2014), section 2.
     for s in (2, 3, 9):
         first = stabilised("rkl1", s)
         assert first.parameters == (0, 1, 1, Fraction(2, s * s + s))

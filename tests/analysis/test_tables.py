@@ -91,7 +91,7 @@ def exact(rows):
 @pytest.mark.parametrize(
     ("name", "rows", "weights"),
     [
-        # Hairer & Wanner, tables IV.5.1, IV.5.2, IV.5.5, IV.5.6 and IV.5.12.
+        # The tables of Hairer & Wanner, section IV.5.
         ("gauss2", ["1/4 1/4-sqrt(3)/6", "1/4+sqrt(3)/6 1/4"], "1/2 1/2"),
         (
             "gauss3",
@@ -138,7 +138,7 @@ def test_collocation_gives_the_published_tables(name, rows, weights):
 @pytest.mark.parametrize(
     ("name", "alpha", "beta"),
     [
-        # Hairer, Norsett & Wanner, section III.1, formulas (1.5), (1.9) and (1.22').
+        # The formulas of Hairer, Norsett & Wanner, section III.1.
         ("ab2", "0 -1 1", "-1/2 3/2 0"),
         ("ab3", "0 0 -1 1", "5/12 -16/12 23/12 0"),
         ("ab4", "0 0 0 -1 1", "-9/24 37/24 -59/24 55/24 0"),
@@ -156,7 +156,7 @@ def test_interpolation_gives_the_published_multistep_methods(name, alpha, beta):
 @pytest.mark.parametrize(
     ("name", "alpha", "beta", "implicit"),
     [
-        # Ascher, Ruuth & Wetton, sections 3.2 to 3.4, divided by the factor of u^{n+1}.
+        # Ascher, Ruuth & Wetton 1995, divided by the factor of u^{n+1}.
         ("sbdf2", "1/3 -4/3 1", "-2/3 4/3 0", "0 0 2/3"),
         ("sbdf3", "-2/11 9/11 -18/11 1", "6/11 -18/11 18/11 0", "0 0 0 6/11"),
         ("sbdf4", "3/25 -16/25 36/25 -48/25 1", "-12/25 48/25 -72/25 48/25 0", "0 0 0 0 12/25"),
@@ -189,7 +189,7 @@ def test_the_integrator_of_radau_in_scipy_has_the_same_nodes():
 
 
 def test_errors_of_fehlberg_and_merson():
-    # The published differences of the two solutions: Fehlberg 1969, table III.
+    # The difference of the two solutions, as it is published for error control.
     difference = [
         a - b for a, b in zip(tableau("fehlberg").b, (*tableau("fehlberg4").b, 0), strict=True)
     ]
@@ -204,7 +204,7 @@ def test_errors_of_fehlberg_and_merson():
     assert elementary_weight(merson.A, merson.b, tall) == Fraction(1, 144)
 
 
-PUBLISHED_TSIT5 = [  # Tsitouras 2011, table 1
+PUBLISHED_TSIT5 = [  # Tsitouras 2011
     [0.161],
     [-0.008480655492356989, 0.335480655492357],
     [2.8971530571054935, -6.359448489975075, 4.3622954328695815],
