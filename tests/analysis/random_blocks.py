@@ -124,7 +124,8 @@ def make_block(index: int, seed: int = SEED) -> Block:
     W = W * float(rng.choice([0.01, 0.1, 1.0, 3.0]))
     # A share on the limit of the diffusion itself, some beyond it.
     factor = float(rng.choice([rng.uniform(0, 2), 2.0, rng.uniform(2, 3)], p=[0.6, 0.2, 0.2]))
-    return Block(kind, D, gains, W, reaction_gains, pixels, slope, factor / max(size, 1e-3))
+    step_size = factor / (size or slope * norm(W))  # where nothing diffuses, that of the reaction
+    return Block(kind, D, gains, W, reaction_gains, pixels, slope, step_size)
 
 
 def _line(stencils: np.ndarray, pixels: int) -> np.ndarray:
@@ -176,14 +177,18 @@ def _growth_of_pairs(block: Block, rng: np.random.Generator, count: int = 50) ->
     sigma = (lambda x: L * np.tanh(x)) if rng.integers(2) else (lambda x: L * np.maximum(x, 0))
     b, c = rng.standard_normal(len(block.D)), rng.standard_normal(n)
     y = rng.standard_normal((count, n)) * 10.0 ** rng.uniform(-2, 1, (count, 1))
-    # No nearer than a hundredth of the size: the rounding of a difference would look like growth.
-    z = y + rng.standard_normal((count, n)) * 10.0 ** rng.uniform(-1, 1, (count, 1))
+    z = y + rng.standard_normal((count, n)) * 10.0 ** rng.uniform(-3, 1, (count, 1))
 
-    def step(y: np.ndarray) -> np.ndarray:
+    def step(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         diffusion = sigma(y @ (block.gains[:, None] * block.D).T + b) @ block.D
-        return y + block.step_size * (sigma(y @ (s[:, None] * W).T + c) - diffusion)
+        change = block.step_size * (sigma(y @ (s[:, None] * W).T + c) - diffusion)
+        size = np.linalg.norm(y, axis=1) + block.step_size * np.abs(diffusion).sum(axis=1)
+        return y + change, size + np.linalg.norm(change, axis=1)
 
-    moved = np.linalg.norm(step(y) - step(z), axis=1)
+    (after, size), (other, other_size) = step(y), step(z)
+    # What the rounding of the two results may add to their distance is no growth.
+    rounding = 64 * np.finfo(float).eps * (size + other_size)
+    moved = np.linalg.norm(after - other, axis=1) - rounding
     return float((moved / np.linalg.norm(y - z, axis=1)).max())
 
 

@@ -192,6 +192,13 @@ def test_alternating_layers_grow_by_the_golden_ratio() -> None:
 def test_half_kicks_of_the_same_layers_return_to_minus_the_start() -> None:
     first, second = verlet_layers([1.0, 3.0], "kick-drift-kick")
     assert np.allclose(second @ first, -np.eye(2), atol=1e-15)
+    for a in (0.1, 1.7):
+        one, other = verlet_layers([a, 4 - a], "kick-drift-kick")
+        assert np.allclose(other @ one, -np.eye(2), atol=1e-14)
+    # Half kicks grow elsewhere, in resonance with the rotation of the layers.
+    one, other = verlet_layers([1.0, 1.2], "kick-drift-kick")
+    word = [*[other] * 7, one, other, other, one]
+    assert radius(np.linalg.multi_dot(word)) ** (1 / 11) == pytest.approx(1.008, abs=5e-4)
     for a in (0.0, 0.7, 3.9):
         layer = verlet_layers([a], "kick-drift-kick")[0]
         assert np.allclose(layer, velocity_verlet(np.array([[a]]), 1.0), atol=1e-15)
@@ -357,6 +364,11 @@ def test_potential_and_distance_of_a_parabolic_field_decay_up_to_the_limit() -> 
             y, z = (x - h * K.T @ sigma(K @ x + b) for x in (y, z))
             first.append(y)
             second.append(z)
+        # Theory §4.4: by how much it falls in a step within the limit.
+        start, after = first[0], first[0] - h / 2 * K.T @ sigma(K @ first[0] + b)
+        values = potential(K, b, primitive, np.stack([start, after]))
+        slope = K.T @ sigma(K @ start + b)
+        assert values[1] <= values[0] - h / 2 * (1 - h * curvature / 4) * slope @ slope
         energy = energy_change(1 + potential(K, b, primitive, np.array(first)))
         assert energy.largest_increase < 1e-12 and energy.last < 0
         apart = energy_change(distances(np.array(first), np.array(second)))
