@@ -2,7 +2,7 @@
 
 >>> best = plans(np.array([-1000.0, -1.0]), time=1.0, solve_cost=100.0)[0]
 >>> best.method, best.steps, best.applications
-('rkc1:stages=23', 1, 23)
+('rkc1:stages=24', 1, 24)
 """
 
 from __future__ import annotations

@@ -84,8 +84,12 @@ class StabilisedFunction(StabilityFunction):
         s = self.method.stages
         if not self.method.legendre:
             return math.cosh(math.acosh(level) / s)
-        # P_s grows like a power above one: Newton's iteration from above falls monotonically.
-        x = math.cosh(math.acosh(max(level, 1.0) ** 2 * 4) / s) + 1.0
+        # T_s >= P_s above one, so its root is a lower bound; above the root of P_s, where P_s is
+        # convex, Newton's iteration falls monotonically.
+        reach = math.acosh(max(level, 1 + 1e-12)) / s
+        while _legendre(s, np.array([math.cosh(reach)], dtype=complex))[0][0].real < level:
+            reach *= 1.5
+        x = math.cosh(reach)
         for _ in range(200):
             value, slope = _legendre(s, np.array([x], dtype=complex))
             moved = float((value[0].real - level) / slope[0].real)
