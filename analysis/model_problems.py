@@ -74,15 +74,21 @@ class LinearProblem:
         spacing = _numbers("spacing", self.spacing, d)
         if not (np.isfinite(spacing).all() and (spacing > 0).all()):
             raise InputError("a positive mesh width", self.spacing, "pass a number > 0")
-        object.__setattr__(self, "spacing", spacing)
+        self._keep(spacing=spacing)
         if d > 1 and np.ndim(self.velocity) == 0 and self.velocity != 0:
             raise InputError(f"a velocity of {d} components", self.velocity, "pass one an axis")
-        object.__setattr__(self, "velocity", _numbers("velocity", self.velocity, d))
-        object.__setattr__(self, "diffusivity", self._checked_tensor())
-        object.__setattr__(self, "reaction", self._checked_reaction())
+        self._keep(velocity=_numbers("velocity", self.velocity, d))
+        self._keep(diffusivity=self._checked_tensor(), reaction=self._checked_reaction())
         rates = [value for axis in self.axes for value in (axis.lower, axis.upper)]
         if not math.isfinite(2 * sum(map(abs, rates))):
             raise InputError("eigenvalues that are finite", "inf", "take other units of length")
+
+    def _keep(self, **arrays: np.ndarray) -> None:
+        """Hold copies that cannot be written to: what was checked stays as it is."""
+        for name, array in arrays.items():
+            own = array.copy()
+            own.flags.writeable = False
+            object.__setattr__(self, name, own)
 
     def _checked_tensor(self) -> np.ndarray:
         """The diffusivity as a matrix of shape ``(d, d)``."""
@@ -303,7 +309,7 @@ def _numbers(name: str, given: ArrayLike, axes: int) -> np.ndarray:
             f"shape {values.shape}",
             "pass as many as the grid has axes",
         )
-    return values.copy()
+    return values
 
 
 def heat_spectrum(

@@ -317,6 +317,15 @@ def test_problems_that_do_not_fit_are_refused(options: dict, part: str) -> None:
         LinearProblem(**options)
 
 
+def test_a_problem_keeps_what_was_checked() -> None:
+    reaction = np.zeros(3)
+    problem = LinearProblem((3,), reaction=reaction)
+    reaction[0] = 1.0
+    assert not problem.reaction.any()
+    with pytest.raises(ValueError, match="read-only"):
+        problem.velocity[0] = 1.0
+
+
 def test_what_has_no_closed_form_is_refused() -> None:
     beside = LinearProblem((4,), boundary="zeros", velocity=1.0)
     with pytest.raises(InputError, match="modes of a transform"):
