@@ -1,7 +1,8 @@
 """What helps a network whose steps are beyond their limits, tried on its own data.
 
-Two remedies, both carried out: shrinking the step of the trained weights to its limit, which buys
-the proof with accuracy, and training again under the constraint, which keeps the accuracy.
+The remedies, all carried out: shrinking the step of the trained weights to its limit, which buys
+the proof with accuracy; other steppers through the same time, sub-steps with a proof or a
+stabilised method without one; and training again under the constraint, which keeps the accuracy.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from analysis.adviser import Plan
 from analysis.contractivity import circle_contractivity_radius
 from analysis.errors import InputError
 from analysis.methods import tableau
 from pdenet.data.sources import ImageData
 from pdenet.inspection.crosscheck import NON_EXPANSIVE, theory_of
 from pdenet.inspection.reader import double_inference, read_layers
+from pdenet.inspection.steppers import chosen_plans, with_plans
 from pdenet.inspection.verdict import Verdict, step_verdicts
 from pdenet.layers.block import TimeStep
 from pdenet.networks import PDENet
@@ -47,7 +51,7 @@ class Remedy:
         layer: the layer it is about, or ``network``.
         action: what to do.
         value: the new value.
-        predicted_growth: of one step afterwards, by the theorem.
+        predicted_growth: of one step afterwards, by the theorem; None where none bounds it.
         accuracy_before, accuracy_after: on the test images, None where it was not tried.
         proved: steps proved afterwards and their number, None where it was not tried.
         run: run folder of the network that was trained for it.
@@ -56,7 +60,7 @@ class Remedy:
     layer: str
     action: str
     value: float | str
-    predicted_growth: float
+    predicted_growth: float | None
     accuracy_before: float | None = None
     accuracy_after: float | None = None
     proved: tuple[int, int] | None = None
@@ -133,6 +137,50 @@ def shrink_remedies(
         )
         for v in offenders
     ]
+
+
+STEPPERS = {
+    "non-expansive": "take sub-steps with the trained weights",
+    "linear": "take a stabilised method: no frozen mode grows, no proof",
+}
+"""Actions of the remedies that replace the stepper, by what the adviser is asked for."""
+
+
+def stepper_remedies(
+    network: PDENet,
+    offenders: Sequence[Verdict],
+    test: tuple[Tensor, Tensor] | None,
+    before: float | None,
+) -> list[Remedy]:
+    """Sub-steps that are proved, and a stabilised method where it costs less, one remedy a step."""
+    remedies: list[Remedy] = []
+    proved: dict[str, Plan] = {}
+    for claim, action in STEPPERS.items():
+        chosen = chosen_plans(offenders, claim)
+        if chosen is None or chosen.keys() & {n for n, p in proved.items() if p == chosen[n]}:
+            continue
+        if claim == "linear" and all(
+            plan.applications >= proved[name].applications for name, plan in chosen.items()
+        ):
+            continue
+        after = None if test is None else accuracy(with_plans(network, chosen), *test)
+        remedies += [
+            Remedy(
+                layer=name,
+                action=action,
+                value=_in_words(plan),
+                predicted_growth=1.0 if claim == "non-expansive" else None,
+                accuracy_before=before,
+                accuracy_after=after,
+            )
+            for name, plan in chosen.items()
+        ]
+        proved = chosen if claim == "non-expansive" else proved
+    return remedies
+
+
+def _in_words(plan: Plan) -> str:
+    return plan.method if plan.steps == 1 else f"{plan.steps} x {plan.method}"
 
 
 def constrained_config(config: RunConfig) -> RunConfig:
@@ -244,9 +292,17 @@ def advice(prescription: Sequence[dict[str, Any]]) -> list[Advice]:
     for action in dict.fromkeys(remedy["action"] for remedy in prescription):
         same = [remedy for remedy in prescription if remedy["action"] == action]
         numbers = [remedy["value"] for remedy in same if isinstance(remedy["value"], float)]
-        value = str(same[0]["value"]) if not numbers else f"{min(numbers):.3g}"
+        words = sorted({str(remedy["value"]) for remedy in same}, key=_leading_number)
+        value = " to ".join(dict.fromkeys((words[0], words[-1])))
+        value = value if not numbers else f"{min(numbers):.3g}"
         where = same[0]["layer"] if len(same) == 1 else f"{len(same)} layers"
         if len(numbers) > 1:
             value += f" to {max(numbers):.3g}"
         lines.append(Advice(action, where, value, same[0]))
     return lines
+
+
+def _leading_number(text: str) -> tuple[int, str]:
+    """The first whole number in a text, to sort what differs in it alone."""
+    found = re.search(r"\d+(?= x)|(?<=stages=)\d+", text)
+    return (int(found[0]) if found else 0), text

@@ -25,6 +25,7 @@ from pdenet.inspection.prescription import (
     constraint_remedy,
     needs_remedy,
     shrink_remedies,
+    stepper_remedies,
     try_constraint,
 )
 from pdenet.inspection.reader import double_inference, layer_map, read_layers
@@ -164,6 +165,8 @@ def _prescribe(
         return []
     say("trying smaller steps with the trained weights")
     shrinking = shrink_remedies(run.network, offenders, probe.labelled, before)
+    say("trying other steppers with the trained weights")
+    shrinking += stepper_remedies(run.network, offenders, probe.labelled, before)
     if tried is not None:
         return [tried, *shrinking]
     test, data = probe.labelled, probe.data
