@@ -51,7 +51,8 @@ def test_sub_steps_prove_every_step_in_the_same_time(free_inspection) -> None:
         step = network.get_submodule(verdict.layer.name)
         assert isinstance(step, SubSteps) and step.count == plan.steps
         # Forward Euler as often, by hand, and no pair of inputs that it drives apart.
-        y = torch.randn(2, *verdict.layer.features.shape[1:], generator=seeded(1), dtype=torch.float64)
+        shape = (2, *verdict.layer.features.shape[1:])
+        y = torch.randn(shape, generator=seeded(1), dtype=torch.float64)
         double = copy.deepcopy(step).double().eval()
         expected = y
         for _ in range(plan.steps):
