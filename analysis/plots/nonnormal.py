@@ -16,12 +16,12 @@ from scipy.ndimage import maximum_filter
 from analysis.errors import InputError
 from analysis.kreiss import KreissBound
 from analysis.krylov import Operator
-from analysis.methods import tableau
+from analysis.methods import Method
 from analysis.nonnormal import NumericalRange, numerical_range
+from analysis.plots.planes import single
 from analysis.plots.regions import plot_stability_region
 from analysis.plots.style import FAINT, GRADE_COLOURS, INK, MINUS, NOTE, signed, tidy
 from analysis.pseudospectra import Pseudospectra, Window, pseudospectra
-from analysis.stability import stability_function
 from analysis.transients import TransientGrowth
 
 RANGE_COLOUR = "#CC79A7"
@@ -31,7 +31,7 @@ _LEVELS = 5  # more contours than these no legend tells apart
 
 
 def plot_nonnormal(
-    method: str,
+    method: str | Method,
     found: NumericalRange | Operator,
     step_size: float,
     ax: Axes,
@@ -46,7 +46,7 @@ def plot_nonnormal(
     edges of ``{z : sigma_min(z I - h A) <= epsilon}``.
 
     Args:
-        method: name of a Runge-Kutta method.
+        method: a method of one eigenvalue, or its name.
         found: a numerical range, or the operator ``A`` itself, of which both results are computed
             in the window drawn.
         step_size: ``h``, above zero.
@@ -61,14 +61,14 @@ def plot_nonnormal(
     """
     if not (step_size > 0 and np.isfinite(step_size)):
         raise InputError("a positive step size", step_size, "pass h = 0.5")
-    function = stability_function(tableau(method))
+    name, function = single(method)
     known = found if isinstance(found, NumericalRange) else numerical_range(found)
     edge = step_size * np.append(known.points, known.points[0])
     values = known.eigenvalues
     if values is None and isinstance(contours, Pseudospectra):
         values = contours.eigenvalues
     points = None if values is None else step_size * values
-    plot_stability_region(function, ax, title=title or method, points=points, around=edge)
+    plot_stability_region(function, ax, title=title or name, points=points, around=edge)
     if contours is None and not isinstance(found, NumericalRange):
         contours = partial(pseudospectra, found, points=120)
     if contours is not None and not isinstance(contours, Pseudospectra):

@@ -97,6 +97,15 @@ def say_empty(ax: Axes, text: str) -> Axes:
     return ax
 
 
+def short(name: str, length: int = 30) -> str:
+    """A name that fits a title: of a long one, such as a whole table, the beginning.
+
+    >>> short("rk4"), short("table:A=0 0;2/3 0,b=1/4 3/4", 16)
+    ('rk4', 'table:A=0 0;2/3…')
+    """
+    return name if len(name) <= length else name[: length - 1].rstrip() + "…"
+
+
 def signed(value: float) -> str:
     """A number in three digits with the sign of minus that belongs to mathematics.
 
