@@ -15,7 +15,7 @@ from pdenet.cli.common import JsonOption, Output, check_name, new_table, number
 
 EXAMPLE = "pdenet bench operators --quick --json rows.json"
 
-BENCHMARKS = ("spectra", "operators", "training")
+BENCHMARKS = ("spectra", "stability", "operators", "training")
 
 _TITLE = "section"
 _APART = (_TITLE, "threads", "device")
@@ -23,7 +23,7 @@ _APART = (_TITLE, "threads", "device")
 
 
 def bench(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="spectra, operators or training.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="spectra, stability, operators, training.")],
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, few repeats.")] = False,
     json: JsonOption = None,
 ) -> None:

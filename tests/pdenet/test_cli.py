@@ -243,7 +243,7 @@ def test_method_draws_its_region(suffix: str, tmp_path: Path) -> None:
     assert figure.read_bytes().startswith(start)
 
 
-@pytest.mark.parametrize("name", ["spectra", "operators", "training"])
+@pytest.mark.parametrize("name", ["spectra", "stability", "operators", "training"])
 def test_benchmarks_give_rows_with_ratios(name: str) -> None:
     rows = run("bench", name, "--quick", "--json", "-").json["rows"]
     couplings = {"full", "depthwise", "pointwise", "lean", "circulant", "grouped"}
