@@ -153,14 +153,17 @@ def region_window(function: Single, points: Complex | None = None) -> tuple[floa
 def _explicit_window(function: Single) -> tuple[float, float, float]:
     """The window round the bounded region of a polynomial, long and thin where it is so."""
     real = _reach(function, -1.0)
-    left, right = -1.15 * real - 0.5, 0.12 * real + 0.5
+    left, right = -1.15 * real - 0.5, 0.6 * real + 1.0
     top = real + 2.0
     # A Chebyshev region is long and thin: narrow the window to what is in it, thrice.
     for _ in range(3):
         x, y = np.linspace(left, right, 301), np.linspace(0, top, 301)
         inside = np.abs(function(x[None, :] + 1j * y[:, None])) <= 1
-        rows = np.flatnonzero(inside.any(axis=1))
+        rows, columns = (np.flatnonzero(inside.any(axis=k)) for k in (1, 0))
         top = 1.2 * max(y[min(rows.max(initial=0) + 1, 300)], 0.02 * top)
+        # Some methods are stable on islands in the right half-plane too.
+        end = float(x[min(columns.max(initial=0) + 1, 300)])
+        right = max(end + 0.02 * real, 0.12 * real + 0.5)
     if real > _MANY * top:
         left, right = -1.04 * real, 0.04 * real
     return left, right, top
@@ -209,8 +212,18 @@ def keep_shape(ax: Axes, anchor: str = "C") -> bool:
     return False
 
 
-def set_scale(ax: Axes, axis: str, low: float, high: float, reach: float) -> None:
-    """Limits of an axis; logarithmic beyond the region where the values reach far beyond it."""
+def set_scale(
+    ax: Axes,
+    axis: str,
+    low: float,
+    high: float,
+    reach: float,
+    steps: tuple[int, ...] = (1, 2, 5),
+) -> None:
+    """Limits of an axis; logarithmic beyond the region where the values reach far beyond it.
+
+    Ticks are at multiples of powers of ten by `steps`, by one alone over many decades.
+    """
     line = ax.xaxis if axis == "x" else ax.yaxis
     set_limits = ax.set_xlim if axis == "x" else ax.set_ylim
     far = max(-low, high)
@@ -221,15 +234,15 @@ def set_scale(ax: Axes, axis: str, low: float, high: float, reach: float) -> Non
     set_scale = ax.set_xscale if axis == "x" else ax.set_yscale
     set_scale("symlog", linthresh=reach, linscale=1.0)
     set_limits(min(1.25 * low, -0.1 * reach), max(1.25 * high, 0.1 * reach))
-    ticks = _far_ticks(low, high, reach)
+    ticks = _far_ticks(low, high, reach, steps)
     line.set_ticks(ticks, [signed(t) for t in ticks])
     line.set_ticks([], minor=True)
 
 
-def _far_ticks(low: float, high: float, reach: float) -> list[float]:
+def _far_ticks(low: float, high: float, reach: float, steps: tuple[int, ...]) -> list[float]:
     """Round numbers on both sides of the edge of the region: 1, 2, 5 a decade, or decades alone."""
     decades = np.arange(np.floor(np.log10(reach / 3)), np.ceil(np.log10(max(-low, high))) + 1)
-    steps = (1, 2, 5) if decades.size <= 5 else (1,)
+    steps = steps if decades.size <= 5 else (1,)
     rounds = [float(m * 10.0**d) for d in decades for m in steps]
     kept = [r for r in rounds if r > 1.3 * reach or reach / 3 < r < reach / 1.3] + [reach]
     ticks = sorted({0.0, *kept, *(-r for r in kept)})

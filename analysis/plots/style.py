@@ -8,6 +8,7 @@ of 9 points is 12 pixels high.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -15,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
 from analysis.dynamics import GRADES
+
+Dashes = Literal["solid", "dashed", "dashdot", "dotted"]
 
 GRADE_COLOURS = dict(zip(GRADES, ("#009E73", "#E69F00", "#D55E00", "#9A9A9A"), strict=True))
 """Colours of the grades, the same in every picture: green, amber, vermilion, grey."""
@@ -24,6 +27,11 @@ TRAIN_COLOUR, TEST_COLOUR = "#0072B2", "#CC79A7"
 
 BEFORE_COLOUR, AFTER_COLOUR = "#8C8C8C", "#0072B2"
 """Grey for a state before training, blue for the one after it."""
+
+METHOD_COLOURS = ("#0072B2", "#CC79A7", "#1A1A1A", "#56B4E9")
+"""Of methods beside one another: blue, reddish purple, black, sky blue, none of them a grade."""
+METHOD_DASHES: tuple[Dashes, ...] = ("solid", "dashed", "dashdot", "dotted")
+"""After four methods the colours come again with the next of these."""
 
 REGION_EDGE = "#0072B2"
 INK = "#1A1A1A"
@@ -44,6 +52,12 @@ MINUS = "\N{MINUS SIGN}"
 def layer_colours(count: int) -> np.ndarray:
     """One colour a layer in the order of depth, dark to light, shape ``(count, 4)``."""
     return np.asarray(colormaps["viridis"](np.linspace(0.0, 0.75, count)))
+
+
+def method_look(index: int) -> tuple[str, Dashes]:
+    """Colour and dashes of the method at a place in a list."""
+    colours, dashes = METHOD_COLOURS, METHOD_DASHES
+    return colours[index % len(colours)], dashes[index // len(colours) % len(dashes)]
 
 
 def tidy(
