@@ -107,7 +107,7 @@ def _paired(stepper: str | Method) -> tuple[Method, Paired]:
         raise InputError(
             "a method with an explicit and an implicit part",
             f"'{short(found.name)}', {kind(found)}",
-            "name one such as ars222, or draw it with plot_method_region",
+            "name one such as ars222, or draw it with its region of z alone",
         )
     return found, function
 

@@ -29,14 +29,14 @@ from analysis.stability_of import Single
 
 MOST_REGIONS = 16
 """Edges that colours and dashes tell apart."""
-_FAR = 8.0  # regions that differ by more than this factor need a logarithmic axis
+_FAR = 15.0  # regions that differ by more than this factor need a logarithmic axis
 
 
 def plot_regions(methods: Sequence[str | Method], ax: Axes, *, per_stage: bool = False) -> Axes:
     """The edges ``|R| = 1`` of several methods, or ``|zeta| = 1`` of their largest roots.
 
     Axes are linear up to the smallest region and logarithmic beyond it where the largest one is
-    more than eight times as large.
+    more than fifteen times as large.
 
     Args:
         methods: methods of one eigenvalue or their names, at most ``MOST_REGIONS``.

@@ -40,7 +40,7 @@ def single(stepper: Stepper) -> tuple[str, Single]:
         raise InputError(
             "a method of one eigenvalue for its region",
             f"'{short(found.name)}', {kind(found)}",
-            "its steps depend on pairs: draw them with plot_imex_region",
+            "pairs (z, w) decide its steps: draw its implicit-explicit region",
         )
     return short(found.name), function
 
@@ -89,7 +89,7 @@ def moduli(function: Single, z: Complex) -> NDArray[np.float64]:
 def counts(function: Single) -> tuple[int, int]:
     """Samples along x and y that show a region: roots cost far more than a product, lobes many."""
     if not isinstance(function, StabilityFunction):
-        return 301, 301
+        return 241, 181
     lobes = len(function.zeros)
     return min(max(601, 8 * lobes + 1), 1601), 301 if lobes > 75 else 601
 
@@ -125,8 +125,10 @@ def shade_plane(function: Single, ax: Axes) -> None:
         ax.plot([0, 0], [-end, end], color=REGION_EDGE, linewidth=3.2, solid_capstyle="butt")
         return
     shade(ax, x, y, modulus)
-    fine = x.size > 1000
-    ax.contour(x, y, modulus, levels=[1], colors=REGION_EDGE, linewidths=0.9 if fine else 1.6)
+    # Lobes finer than a line would run together to a solid band.
+    lobes = len(function.zeros) if isinstance(function, StabilityFunction) else 1
+    width = min(1.6, max(64 / max(lobes, 1), 0.3))
+    ax.contour(x, y, modulus, levels=[1], colors=REGION_EDGE, linewidths=width)
 
 
 def shade(
@@ -244,6 +246,7 @@ def _far_ticks(low: float, high: float, reach: float, steps: tuple[int, ...]) ->
     decades = np.arange(np.floor(np.log10(reach / 3)), np.ceil(np.log10(max(-low, high))) + 1)
     steps = steps if decades.size <= 5 else (1,)
     rounds = [float(m * 10.0**d) for d in decades for m in steps]
-    kept = [r for r in rounds if r > 1.3 * reach or reach / 3 < r < reach / 1.3] + [reach]
+    apart = 1.3 if len(steps) > 1 else 3.0  # few ticks are for axes with little room
+    kept = [r for r in rounds if r > apart * reach or reach / 3 < r < reach / 1.3] + [reach]
     ticks = sorted({0.0, *kept, *(-r for r in kept)})
     return [t for t in ticks if 1.25 * low <= t <= 1.25 * high]

@@ -28,7 +28,7 @@ FORMULAS: dict[str, tuple[str, Formula]] = {
     "rkl2": ("(s² + s − 2) / 2", lambda s: (s**2 + s - 2) / 2),
 }
 """Real intervals as the literature gives them: of rkc1 without damping, of rkc2 with 2/13, for
-many stages; that of rkl1 is exact, and that of rkl2 for even s, of which odd s have a little more."""
+many stages; that of rkl1 is exact, and that of rkl2 for even s: odd s have a little more."""
 
 _TABLE_STAGES = (2, 3, 4, 6, 8, 10, 14, 20, 28, 38, 50)  # each a table in exact numbers
 
@@ -64,8 +64,8 @@ def stage_limits(family: str, stages: int = 100) -> StageLimits:
         InputError: for a method of another kind, and a number out of range.
 
     >>> limits = stage_limits("rkc1:damping=0", 4)
-    >>> limits.real, limits.nonexpansive[0]
-    (array([ 2.,  8., 18., 32.]), np.float64(2.5))
+    >>> limits.real, limits.nonexpansive.round(6)
+    (array([ 2.,  8., 18., 32.]), array([2.666667, 2.790918, 2.834815]))
     """
     found = named(family)
     if not isinstance(found, StabilisedMethod):

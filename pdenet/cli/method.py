@@ -9,6 +9,7 @@ import typer
 from analysis.errors import InputError
 from analysis.exact import parse_number
 from pdenet.cli.common import JsonOption, Output, check_figure, facts, new_table, number
+from pdenet.cli.method_figures import check_plot, method_picture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,33 +25,51 @@ LONGEST_NUMBER = 24
 
 
 def method(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="A method, as in rk4 or rkc1:stages=12,damping=0."),
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Methods, as rk4 or rkc1:stages=12,damping=0."),
     ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="All methods in one table.")] = False,
     save: Annotated[
         str | None,
         typer.Option(metavar="FIGURE", help="Draw the region of stability (.png, .pdf, .svg)."),
     ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option(metavar="P", help="With --save: region, star, imex or stages (by kind)."),
+    ] = None,
+    per_stage: Annotated[
+        bool, typer.Option("--per-stage", help="With --save: divide by the work of a step.")
+    ] = False,
     json: JsonOption = None,
 ) -> None:
-    """Order, stages, stability function and intervals of a method."""
-    output, figure = Output("method", json), check_figure(save)
-    if list_all == (name is not None):
-        got = f"both {name} and --list" if name is not None else "nothing"
+    """Order, stages, stability function and intervals of a method, or a table of several.
+
+    The JSON document holds the facts of one method, of several a list of them under "methods".
+    --save draws the region of one method or the edges of several; --plot star its order star,
+    imex the explicit eigenvalues that are stable for every implicit one, stages the limits of
+    stabilised families over the number of stages.
+    """
+    output, figure, named = Output("method", json), check_figure(save), names or []
+    if list_all == bool(named):
+        got = f"both {' '.join(named)} and --list" if named else "nothing"
         raise InputError("the name of a method or --list", got, "try pdenet method --list")
-    if name is None:
-        if figure is not None:
-            raise InputError("the name of one method for --save", "--list", "name one method")
-        result: dict[str, Any] = {"methods": list_methods()}
-        _show_list(output, result["methods"])
-    else:
-        result = method_facts(name)
+    check_plot(plot, per_stage, named, figure is not None)
+    if list_all and figure is not None:
+        raise InputError("the name of one method for --save", "--list", "name one method")
+    picture = None
+    if figure is not None:  # what cannot be drawn is refused before anything is shown
+        picture = method_picture(named, figure.suffix[1:].lower(), plot=plot, per_stage=per_stage)
+    result: dict[str, Any]
+    if len(named) == 1:
+        result = method_facts(named[0])
         _show(output, result)
-        if figure is not None:
-            _draw(name, figure)
-            output.console.print(facts([("figure", figure)]))
+    else:
+        result = {"methods": [_described(name) for name in named] if named else list_methods()}
+        _show_list(output, result["methods"])
+    if figure is not None and picture is not None:
+        _write(figure, picture)
+        output.console.print(facts([("figure", figure)]))
     output.finish(result)
 
 
@@ -153,10 +172,10 @@ def _function(found: Any, function: Any) -> dict[str, Any] | None:
 
     if isinstance(function, StabilityFunction):
         try:
-            numerator = function.numerator
-        except InputError:  # damped methods of hundreds of stages: too long to be written
+            numerator = texts(function.numerator)
+        except (InputError, ValueError):  # damped methods of many stages: too long to be written
             return None
-        return {"numerator": texts(numerator), "denominator": texts(function.denominator)}
+        return {"numerator": numerator, "denominator": texts(function.denominator)}
     if isinstance(function, OscillatorStability):
         return {"trace": texts(function.trace)}
     if hasattr(found, "alpha"):
@@ -182,12 +201,19 @@ def list_methods() -> list[dict[str, Any]]:
     ]
 
 
-def _draw(name: str, figure: Path) -> None:
-    from analysis.plots import figure_bytes, plot_method_region
+def _described(name: str) -> dict[str, Any]:
+    """The facts of a named method with its description, or its kind where it has none."""
+    from analysis.methods import METHODS
+
+    found = method_facts(name)
+    base, _, _ = found["name"].partition(":")
+    return found | {"description": METHODS.get(base, found["kind"])}
+
+
+def _write(figure: Path, picture: bytes) -> None:
     from pdenet.files import write_atomic
 
-    kind = figure.suffix[1:].lower()
-    write_atomic(figure, figure_bytes(lambda ax: plot_method_region(name, ax), kind))
+    write_atomic(figure, picture)
 
 
 def _show_list(output: Output, methods: list[dict[str, Any]]) -> None:

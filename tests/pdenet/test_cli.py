@@ -110,11 +110,15 @@ def test_a_closed_pipe_is_silent() -> None:
         (["method", "rkc1:stages=0"], ["stages"]),
         (["method", "rkc1:damp=0"], ["damp"]),
         (["method", "rk4", "--lst"], ["an option of pdenet method", "did you mean '--list'?"]),
-        (["method", "rk4", "heun"], ["no further argument", "'heun'"]),
+        (["method", "rk4", "heum"], ["a method out of", "did you mean 'heun'?"]),
+        (["bench", "spectra", "more"], ["no further argument", "'more'"]),
         (["method"], ["the name of a method or --list", "nothing"]),
         (["method", "rk4", "--list"], ["both rk4 and --list"]),
         (["method", "rk4", "--save", "a.gif"], [".png, .pdf, .svg", "'a.gif'"]),
         (["method", "--list", "--save", "a.png"], ["name one method"]),
+        (["method", "rk4", "--plot", "star"], ["--save FIGURE beside --plot"]),
+        (["method", "rk4", "heun", "--per-stage"], ["--save FIGURE beside --per-stage"]),
+        (["method", "rk4", "--plot", "stra", "--save", "a.png"], ["did you mean 'star'?"]),
         (["method", "rk4", "--json"], ["a value for --json", "none"]),
         (["method", "rk4", "--json", "/"], ["a file for --json"]),
         (["stability", "--laplacian", "many"], ["a whole number for --laplacian", "'many'"]),
@@ -241,6 +245,60 @@ def test_method_draws_its_region(suffix: str, tmp_path: Path) -> None:
     assert run("method", "rk4", "--save", figure).status == 0
     start = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix]
     assert figure.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bdf2"],
+        ["rkc1:stages=200"],
+        ["sbdf2"],
+        ["rk4", "ab3", "verlet", "--per-stage"],
+        ["gauss2", "--plot", "star"],
+        ["rkc1", "rkl1", "--plot", "stages", "--per-stage"],
+    ],
+)
+def test_method_draws_every_kind(words: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    figure = tmp_path / "a.png"
+    assert run("method", *words, "--save", figure).status == 0
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["ars222", "--plot", "region"], ["one eigenvalue", "'ars222'"]),
+        (["rk4", "ars222"], ["one eigenvalue", "'ars222'"]),
+        (["rk4", "--plot", "imex"], ["an explicit and an implicit part", "'rk4'"]),
+        (["bdf2", "--plot", "star"], ["a Runge-Kutta method"]),
+        (["rk4", "--plot", "stages"], ["a stabilised family"]),
+        (["rk4", "heun", "--plot", "star"], ["one method for --plot star", "2 names"]),
+        (["rk4", "--per-stage"], ["several methods"]),
+    ],
+)
+def test_methods_that_a_picture_is_not_for_are_refused_before_anything_is_shown(
+    words: list[str], parts: list[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    figure = tmp_path / "a.png"
+    line = refused("method", *words, "--save", figure)
+    assert all(part in line for part in parts), line
+    assert not figure.exists()
+
+
+def test_several_methods_are_a_list_like_that_of_all() -> None:
+    names = ["heun", "table:A=0 0;1/2 0,b=0 1", "ars111"]
+    found = run("method", *names, "--json", "-").json["methods"]
+    assert [item["name"] for item in found] == names
+    assert found[2]["imex_limits"]["real"] == 2.0
+    assert [item.pop("description")[:13] for item in found] == [
+        "Heun's explic",
+        "a Runge-Kutta",
+        "implicit-expl",
+    ]
+    alone = run("method", "heun", "--json", "-").json
+    assert found[0] == {key: alone[key] for key in alone.keys() - ENVELOPE}
 
 
 @pytest.mark.parametrize("name", ["spectra", "stability", "operators", "training"])
