@@ -23,7 +23,9 @@ _APART = (_TITLE, "threads", "device")
 
 
 def bench(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="spectra, stability, operators, training.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="spectra, stability, operators, training.")
+    ],
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, few repeats.")] = False,
     json: JsonOption = None,
 ) -> None:
