@@ -19,6 +19,7 @@ from analysis.contractivity import circle_contractivity_radius
 from analysis.errors import InputError
 from analysis.methods import METHODS, method
 from analysis.model_problems import LinearProblem
+from analysis.multistep import ImexMultistep
 from analysis.plots import (
     GRADE_COLOURS,
     make_figure,
@@ -37,6 +38,7 @@ from analysis.plots.planes import single
 from analysis.plots.style import INK
 from analysis.reaction_diffusion import brusselator, schnakenberg
 from analysis.stability_of import Paired, imex_limits, stability_of
+from analysis.tableau import ButcherTableau, ImexTableau
 
 VIOLATED = GRADE_COLOURS["violated"].lower()
 SINGLE = [name for name in METHODS if not isinstance(stability_of(name), Paired)]
@@ -108,6 +110,8 @@ def test_of_a_region_that_reaches_infinity_the_unstable_rest_is_in_the_window(na
     far = crossings(edges(ax, 1)[0])[-1]
     assert abs(function(0.99 * far)) > 1 > abs(function(1.01 * far))
     assert left < -0.2 * far
+    heights = np.concatenate([path.vertices[:, 1] for path in edges(ax, 1)[0].get_paths()])
+    assert 0.7 * top < heights.max() < 0.98 * top
 
 
 @pytest.mark.parametrize("name", ["verlet", "ruth3", "leapfrog"])
@@ -262,7 +266,9 @@ def test_the_edge_for_every_implicit_eigenvalue_crosses_at_the_limits(
     limits = imex_limits(name, angle)
     edge = edges(ax, 0)[0]
     if limits.real:
-        assert crossings(edge)[0] == pytest.approx(-limits.real, abs=0.006 * width(ax))
+        # A wide wedge leaves a cusp there that is thinner than a sample.
+        close = 0.006 if angle else 0.001
+        assert crossings(edge)[0] == pytest.approx(-limits.real, abs=close * width(ax))
     if limits.imaginary:
         inside = worst_excess(stability_of(name), 0.98j * np.array([limits.imaginary]), angle)
         outside = worst_excess(stability_of(name), 1.02j * np.array([limits.imaginary]), angle)
@@ -280,6 +286,15 @@ def test_the_worst_excess_has_the_sign_of_the_largest_root_or_factor(name: str) 
     clear = np.abs(worst) > 1e-3
     assert clear.sum() > 200
     assert np.array_equal(worst_excess(R, z)[clear] > 0, worst[clear] > 0)
+
+
+def test_infinite_implicit_eigenvalues_are_among_the_worst() -> None:
+    theta = ImexMultistep("theta", [-1, 1], [1, 0], ["11/20", "9/20"])
+    implicit = ButcherTableau("implicit", [[0, 0], ["11/20", "9/20"]], ["11/20", "9/20"])
+    pair = ImexTableau("pair", ButcherTableau("euler", [[0, 0], [1, 0]], [1, 0]), implicit)
+    for R in (stability_of(theta), stability_of(pair)):
+        assert isinstance(R, Paired)
+        assert worst_excess(R, np.array([-0.5 + 0j])) == pytest.approx(11 / 9 - 1, rel=1e-12)
 
 
 def test_regions_of_wider_wedges_lie_within_and_the_explicit_part_around() -> None:
