@@ -8,16 +8,34 @@ makes the bound as tight as wanted, up to infinity.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from analysis.rays import Exit, bernstein_halves
 
 Array = NDArray[np.float64]
 
 _ROUNDING = 2.0**-53
 _UNITS = 8
+
+
+class Exit(NamedTuple):
+    """The smallest step at which an eigenvalue leaves the region, and its index (-1: none)."""
+
+    step: float
+    which: int
+
+
+@lru_cache(maxsize=32)
+def bernstein_halves(size: int) -> tuple[Array, Array]:
+    """Bernstein forms of the two halves of an interval, for row vectors of `size` coefficients.
+
+    >>> np.array([0.0, 0.0, 1.0]) @ bernstein_halves(3)[1]
+    array([0.25, 0.5 , 1.  ])
+    """
+    left = np.array([[math.comb(j, i) / 2**j for j in range(size)] for i in range(size)])
+    return left, left[::-1, ::-1].copy()
 
 
 def first_positive(coefficients: Array, magnitudes: Array, limit: float) -> Exit:

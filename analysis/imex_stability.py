@@ -19,11 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.exact import Exact, sign_of
-from analysis.half_line import first_positive
+from analysis.half_line import Exit, first_positive
 from analysis.imex_limits import ImexLimits, largest_stable, wedge_tangent
 from analysis.polynomial_roots import first_sign_change, sign_after
 from analysis.polynomials import Polynomial, add, multiply
-from analysis.rays import Exit
 from analysis.stability import (
     imaginary_stability_interval,
     real_stability_interval,

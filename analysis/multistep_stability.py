@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.exact import Exact
+from analysis.half_line import Exit
 from analysis.imex_limits import ImexLimits, largest_stable, wedge_tangent
 from analysis.multistep import ImexMultistep, MultistepMethod
 from analysis.polynomial_roots import close_roots, complex_roots
@@ -34,7 +35,6 @@ from analysis.polynomials import (
     square_free_factors,
     trim,
 )
-from analysis.rays import Exit
 
 Complex = NDArray[np.complex128]
 

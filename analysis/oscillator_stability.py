@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import InputError
+from analysis.half_line import Exit
 from analysis.polynomial_roots import first_sign_change, sign_after
 from analysis.polynomials import Polynomial, add, multiply
-from analysis.rays import Exit
 from analysis.splitting import SplittingMethod
 
 _DOUBLE_ROOT = 4e-8  # a double eigenvalue is known to the square root of the rounding errors

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.exact import Exact
+from analysis.half_line import Exit, bernstein_halves, first_positive
 from analysis.stability import StabilityFunction
 
 Array = NDArray[np.float64]
@@ -37,6 +38,7 @@ _ROUNDING = 2.0**-53
 # undamped Chebyshev methods touch one, and exceed it by the square of a small angle to the axis.
 _UNITS = 8
 _CHUNK = 16384
+_FEW_POLES = 13  # coefficients of a denominator up to which powers do not cancel far out
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +54,19 @@ class RayPolynomial:
 
     def coefficients(self, psi: Array) -> Array:
         """Coefficients of q, shape (rays, powers of r)."""
+        return np.asarray(self.axis + self._off_axis(psi) @ self.weights.T)
+
+    def magnitudes(self, psi: Array) -> Array:
+        """Sums of the moduli of the terms of each coefficient."""
+        return np.asarray(np.abs(self.axis) + np.abs(self._off_axis(psi)) @ np.abs(self.weights.T))
+
+    def _off_axis(self, psi: Array) -> Array:
+        """cos k phi - cos k pi/2, shape (rays, k)."""
         k = np.arange(self.weights.shape[1])
         half = np.multiply.outer(psi, k / 2)
         # sin(k pi/2 + k psi/2) without rounding k pi/2, which would hide a small psi.
         shifted = np.choose(k % 4, [np.sin(half), np.cos(half), -np.sin(half), -np.cos(half)])
-        return np.asarray(self.axis + (-2 * shifted * np.sin(half)) @ self.weights.T)
+        return np.asarray(-2 * shifted * np.sin(half))
 
     def outside(self, psi: Array, r: Array) -> NDArray[np.bool_]:
         """Whether g > 0 at the points, beyond the effect of rounding the points themselves."""
@@ -98,13 +108,6 @@ def _radius(R: StabilityFunction, limit: float) -> float:
     return low
 
 
-class Exit(NamedTuple):
-    """The smallest step at which an eigenvalue leaves the region, and its index (-1: none)."""
-
-    step: float
-    which: int
-
-
 def first_exit(R: StabilityFunction, modulus: Array, psi: Array, limit: float) -> Exit:
     """The smallest h <= limit at which some h modulus exp(i (pi/2 + psi)) leaves the region.
 
@@ -119,6 +122,8 @@ def first_exit(R: StabilityFunction, modulus: Array, psi: Array, limit: float) -
     by_angle = np.lexsort((-modulus, psi))
     first = np.concatenate([[True], np.diff(psi[by_angle]) > 0])
     longest = by_angle[first]
+    if 1 < len(R.denominator) <= _FEW_POLES:
+        return _implicit_exit(R, modulus, psi, longest, best)
     order = longest[np.argsort(-modulus[longest], kind="stable")]
     starts = [0, *range(min(256, len(order)), len(order), _CHUNK), len(order)]
     for a, b in pairwise(starts):
@@ -126,6 +131,24 @@ def first_exit(R: StabilityFunction, modulus: Array, psi: Array, limit: float) -
     best = _far_exit(R, modulus, psi, longest, best)
     # The end of the last piece is outside by a digit; its stable side is the answer.
     return best._replace(step=best.step * (1 - 4 * _ROUNDING)) if best.which >= 0 else best
+
+
+def _implicit_exit(
+    R: StabilityFunction, modulus: Array, psi: Array, chosen: NDArray[np.int64], best: Exit
+) -> Exit:
+    """`first_exit` of an implicit method: rays to infinity, where |R| can approach one."""
+    polynomial = ray_polynomial(R)
+    for start in range(0, len(chosen), _CHUNK):
+        rays = chosen[start : start + _CHUNK]
+        powers = modulus[rays, None] ** np.arange(len(polynomial.axis))
+        found = first_positive(
+            polynomial.coefficients(psi[rays]) * powers,
+            polynomial.magnitudes(psi[rays]) * powers,
+            best.step,
+        )
+        if found.which >= 0:
+            best = Exit(found.step, int(rays[found.which]))
+    return best
 
 
 def _near_exit(
@@ -176,17 +199,6 @@ def _power_to_bernstein(size: int) -> Array:
     """Powers to Bernstein form on [0, 1], for row vectors."""
     n = size - 1
     return np.array([[math.comb(j, m) / math.comb(n, m) for j in range(size)] for m in range(size)])
-
-
-@lru_cache(maxsize=32)
-def bernstein_halves(size: int) -> tuple[Array, Array]:
-    """Bernstein forms of the two halves of an interval, for row vectors of `size` coefficients.
-
-    >>> np.array([0.0, 0.0, 1.0]) @ bernstein_halves(3)[1]
-    array([0.25, 0.5 , 1.  ])
-    """
-    left = np.array([[math.comb(j, i) / 2**j for j in range(size)] for i in range(size)])
-    return left, left[::-1, ::-1].copy()
 
 
 class _Boxes(NamedTuple):
