@@ -36,7 +36,7 @@ help:
 	@echo "make bench      run the scripts of benchmarks"
 	@echo "make figures    draw the figures of paper_figures"
 	@echo "make notebooks  execute the notebooks and keep their output"
-	@echo "make evidence   all three, and certificates of 100,000 operators against other routes"
+	@echo "make evidence   all three, and the searches of evidence: 100,000 certificates, blocks, steps"
 	@echo "make clean      remove the environments and everything generated"
 	@echo "Another Python: make PYTHON=python3.12 demo"
 
