@@ -22,7 +22,7 @@ Stepper = str | Method | Single
 
 LEVELS = (0.25, 0.5, 0.75)
 """Where one step of the blue goes over into the next."""
-_GROWTH = (1.25, 1.5, 2.0, 3.0)
+_GROWTH = (1.5, 3.0, 6.0)
 _ON_EDGE = 1e-9  # a modulus above one by less is on the edge: roots of multistep methods round
 _MANY = 100.0  # heights in the length of a region from which on its lobes are finer than a line
 
