@@ -102,6 +102,12 @@ def show_network(output: Output, network: dict[str, Any]) -> None:
         f"network: measured growth {number(_real(network['measured_growth']))}, "
         f"certified Lipschitz constant {number(_real(network['lipschitz_certified']))}"
     )
+    if network["time_variation"]:
+        largest = max(_real(value) or 0.0 for value in network["time_variation"].values())
+        console.print(
+            f"operators change by up to {number(largest, 3)} of their norm from step to step: "
+            "limits of single steps say the less of their product"
+        )
     offender = network["first_offending_layer"]
     if offender:
         console.print(Text.assemble("first offending layer: ", (str(offender), "bold red")))

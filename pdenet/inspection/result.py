@@ -10,6 +10,7 @@ from typing import Any
 
 from pdenet.inspection.growth import Growth
 from pdenet.inspection.prescription import Remedy
+from pdenet.inspection.variation import time_variation
 from pdenet.inspection.verdict import Verdict, count_grades, first_offender
 from pdenet.training.checkpoint import LoadedRun
 
@@ -77,6 +78,7 @@ class Inspection:
             "test_accuracy": self.test_accuracy,
             "grades": self.grades,
             "first_offending_layer": first_offender(self.verdicts),
+            "time_variation": time_variation(self.verdicts),
             "prescription": [remedy.to_json() for remedy in self.remedies],
         }
         found: dict[str, Any] = {

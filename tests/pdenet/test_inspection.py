@@ -63,7 +63,7 @@ EXTRA_LAYER_KEYS = {
     "norm_interval", "curvature", "measured_random", "measured_on_data", "applications",
 }  # fmt: skip
 NETWORK_KEYS = {"lipschitz_certified", "measured_growth", "first_offending_layer", "prescription"}
-EXTRA_NETWORK_KEYS = {"measured_random", "test_accuracy", "grades"}
+EXTRA_NETWORK_KEYS = {"measured_random", "test_accuracy", "grades", "time_variation"}
 REMEDY_KEYS = {"layer", "action", "value", "predicted_growth"}
 EXTRA_REMEDY_KEYS = {"tried", "accuracy_before", "accuracy_after", "proved_steps", "steps", "run"}
 

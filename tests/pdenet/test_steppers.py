@@ -18,6 +18,7 @@ from pdenet.inspection.prescription import needs_remedy
 from pdenet.inspection.report import inspect_run
 from pdenet.inspection.result import Inspection
 from pdenet.inspection.steppers import SubSteps, chosen_plans, with_plans
+from pdenet.inspection.variation import time_variation
 from pdenet.training.loop import train
 from tests.pdenet.training_runs import few_digits, tiny_run
 
@@ -101,3 +102,21 @@ def test_five_chebyshev_stages_on_a_trained_block_have_both_limits(free_inspecti
     R = stability_of("rkc1:stages=5,damping=1/20")
     growth = np.abs(R(share * interval / -values[0] * values)).max()
     assert (growth <= 1) == (share < 1)
+
+
+def test_the_change_of_operators_from_step_to_step_is_that_of_their_matrices(
+    free_inspection,
+) -> None:
+    found = time_variation(free_inspection.verdicts)
+    assert found == free_inspection.to_json()["network"]["time_variation"]
+    for block, value in found.items():
+        steps = [v for v in free_inspection.verdicts if v.layer.name.startswith(f"{block}.steps")]
+        # On a large periodic grid, dense: the certificate is at most 0.1 % above it there.
+        scaled = [Full(to_numpy(v.theory.scaled.dense_weight())) for v in steps]
+        matrices = [operator.to_dense(Grid((8, 8))) for operator in scaled]
+        first, second = matrices
+        size = max(np.linalg.norm(first, 2), np.linalg.norm(second, 2))
+        assert value == pytest.approx(np.linalg.norm(second - first, 2) / size, rel=0.05)
+    twice = [free_inspection.verdicts[1], free_inspection.verdicts[1]]
+    assert list(time_variation(twice).values()) == [0.0]
+    assert time_variation(twice[:1]) == {}
