@@ -238,7 +238,7 @@ def _draw_plane(method: str, function: Single, clouds: Mapping[str, _Cloud], ax:
     left, right, top = region_window(function)
     points = np.concatenate([cloud.values for cloud in clouds.values()])
     # The edge of a window has no meaning of its own: a round number reads better.
-    reach_x, reach_y = float(f"{-left:.1g}"), float(f"{top:.1g}")
+    reach_x, reach_y = (float(f"{size:.1g}") for size in (max(-left, right), top))
     set_scale(ax, "x", min(left, points.real.min()), max(right, points.real.max()), reach_x)
     high = max(top, float(np.abs(points.imag).max()))
     set_scale(ax, "y", -high, high, reach_y)

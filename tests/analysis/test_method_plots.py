@@ -151,6 +151,11 @@ def test_two_hundred_stages_are_drawn_in_seconds_in_a_window_of_their_own() -> N
     assert legend_words(drawn)[0] == "a: 1 of 2 beyond"  # its real interval is 20099
 
 
+def test_the_axis_is_linear_as_far_as_an_unstable_set_on_its_right() -> None:
+    ax = plot_spectra_over_region("bdf2", {"a": [-1 + 0.5j]}, one_panel())
+    assert ax.get_xscale() == ax.get_yscale() == "linear"
+
+
 def test_roots_and_not_the_function_decide_for_multistep_methods() -> None:
     cloud = {"a": [-0.99, -1.01, -0.5 + 0.1j]}
     ax = plot_spectra_over_region("ab2", cloud, one_panel())
