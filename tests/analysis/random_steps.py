@@ -71,12 +71,20 @@ def _faults(stepper: Method, spectrum: np.ndarray, limit: float) -> Sequence[str
             if worst > 1 + GROWTH:
                 faults.append(f"growth {float(worst - 1):.2e} at {step / limit:.6g} of the limit")
         if math.isfinite(limit):
-            beyond = [limit * (1 + MARGIN), limit * 1.001]
-            beyond = beyond if limit else [x / size for x in (1e-4, 1e-2, 0.05)]
-            worst = max(_factor(stepper, mode, step) for mode in spectrum for step in beyond)
+            worst = max(
+                _factor(stepper, mode, step) for mode in spectrum for step in _beyond(limit, mode)
+            )
             if worst <= 1:
                 faults.append("no growth beyond the limit")
     return faults
+
+
+def _beyond(limit: float, mode: Any) -> list[float]:
+    """Steps just beyond a limit; beyond 0 small ones in the units of the mode itself."""
+    if limit:
+        return [limit * (1 + MARGIN), limit * 1.001]
+    size = float(np.abs(mode).max())
+    return [x / size for x in (1e-2, 0.05)] if size else []
 
 
 # Methods
