@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from analysis.exact import Exact
 from analysis.half_line import Exit, bernstein_halves, first_positive
+from analysis.stabilised_stability import StabilisedFunction
 from analysis.stability import StabilityFunction
 
 Array = NDArray[np.float64]
@@ -32,6 +33,7 @@ Array = NDArray[np.float64]
 # Largest sum of moduli in g: its rounding errors stay below 1e-11. Long polynomials are left
 # earlier: boxes serve them better, and at a small radius their high powers can be dropped.
 _CANCELLATION, _CANCELLATION_LONG, _LONG = 1e4, 20.0, 8
+_LONG_EXACT = 30
 _NEGLIGIBLE = 1e-40
 _ROUNDING = 2.0**-53
 # Excesses of g or log|R| below this many units of the rounding errors of their terms are let pass:
@@ -80,7 +82,9 @@ def ray_polynomial(R: StabilityFunction) -> RayPolynomial:
     """The polynomial q of a stability function, from its exact coefficients."""
     degree = max(len(R.numerator), len(R.denominator)) - 1
     table: list[list[Exact]] = [[Fraction(0)] * (degree + 1) for _ in range(2 * degree + 1)]
-    for coefficients, sign in ((R.numerator, 1), (R.denominator, -1)):
+    for exact, sign in ((R.numerator, 1), (R.denominator, -1)):
+        # Thousands of digits of damped methods would cost seconds and tell nothing.
+        coefficients = exact if degree <= _LONG_EXACT else tuple(map(_rounded, exact))
         for j, a in enumerate(coefficients):
             for k, b in enumerate(coefficients):
                 table[j + k][abs(j - k)] += sign * a * b
@@ -92,6 +96,14 @@ def ray_polynomial(R: StabilityFunction) -> RayPolynomial:
     end = max(m for m, terms in enumerate(size) if terms > _NEGLIGIBLE) + 1
     weights = np.array([[float(x) for x in row] for row in table[1:end]])
     return RayPolynomial(np.array([float(x) for x in axis[1:end]]), weights[:, :end], radius)
+
+
+def _rounded(a: Exact, bits: int = 512) -> Fraction:
+    """A dyadic rational within 2^-512 of a number, relatively."""
+    near = a if isinstance(a, Fraction) else a.between(2 * bits)[0]
+    shift = bits - near.numerator.bit_length() + near.denominator.bit_length()
+    scale = Fraction(2) ** shift
+    return Fraction(round(near * scale)) / scale
 
 
 def _radius(R: StabilityFunction, limit: float) -> float:
@@ -267,6 +279,8 @@ def exceeds_one(R: StabilityFunction, z: NDArray[np.complex128]) -> NDArray[np.b
 
     Next to the origin the sign is that of q, which is right however small the excess.
     """
+    if isinstance(R, StabilisedFunction):
+        return R.exceeds_one(z)
     polynomial, r = ray_polynomial(R), np.abs(z)
     result = r > polynomial.radius
     result[result] = _exceeds(R, z[result], 4 * _UNITS)

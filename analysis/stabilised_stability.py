@@ -108,6 +108,20 @@ class StabilisedFunction(StabilityFunction):
             return 0.0
         return StabilityFunction(self.numerator, self.denominator).imaginary_interval
 
+    def exceeds_one(self, z: NDArray[np.complex128]) -> NDArray[np.bool_]:
+        """Whether |R(z)| > 1: on the axes by the intervals, elsewhere beyond rounding errors.
+
+        `analysis.rays.exceeds_one` of other functions needs their coefficients, which takes
+        minutes for 200 stages.
+        """
+        stages = self.method.stages
+        off = np.abs(self(z)) > 1 + 1e-12 * stages
+        real = (z.imag == 0) & (z.real <= 0)
+        imaginary = (z.real == 0) & (z.imag != 0)
+        off = np.where(real, -z.real > self.real_interval * (1 + 1e-13 * stages), off)
+        beyond = np.abs(z.imag) > self.imaginary_interval
+        return np.asarray(np.where(imaginary, beyond, off))
+
     def _low_coefficients(self) -> list[Fraction]:
         """r_0 .. r_4 of R = sum r_k z^k, from the first derivatives of P_s at w0."""
         a, b, w0, w1 = self.method.parameters

@@ -13,7 +13,6 @@ from analysis.methods import Method, kind
 from analysis.methods import method as named
 from analysis.plots.style import DAMPING, FAINT, REGION_EDGE, TICK, short, signed
 from analysis.rays import exceeds_one
-from analysis.stabilised_stability import StabilisedFunction
 from analysis.stability import StabilityFunction
 from analysis.stability_of import Paired, Single, stability_of
 
@@ -47,11 +46,6 @@ def single(stepper: Stepper) -> tuple[str, Single]:
 
 def outside(function: Single, z: Complex) -> NDArray[np.bool_]:
     """Whether a step with z = h lambda grows, beyond the rounding errors of its evaluation."""
-    if isinstance(function, StabilisedFunction):
-        # The exact test of other functions needs their coefficients: minutes for 200 stages.
-        grows = np.abs(function(z)) > 1 + 1e-12 * function.method.stages
-        inside = (z.imag == 0) & (z.real <= 0) & (-z.real <= function.real_interval)
-        return np.asarray(grows & ~inside)
     if isinstance(function, StabilityFunction):
         return exceeds_one(function, z)
     return function.exceeds_one(z)

@@ -161,7 +161,7 @@ def stability(
         show_plans(output, wanted, plans, judged.title)
     result["prescription"] = None if wanted is None else plans
     if figure is not None:
-        _draw(result, judged, figure)
+        _draw(method or str(used), result, judged, figure)
         output.console.print(facts([("figure", figure)]))
     output.finish(result)
     if result["stable"] is False:
@@ -285,22 +285,29 @@ def _nonexpansive_limit(stepper: Any, norms: list[float | None]) -> float | None
     return 2 * radius / largest if largest > 0 else float("inf")
 
 
-def _draw(result: dict[str, Any], judged: Field, figure: Path) -> None:
+def _draw(name: str, result: dict[str, Any], judged: Field, figure: Path) -> None:
     """The eigenvalues times the step, or times the largest stable one, over the region."""
     import math
 
-    from analysis.plots import figure_bytes, plot_spectra_over_region
+    from analysis.clouds import Pairs
+    from analysis.methods import method
+    from analysis.plots import figure_bytes, plot_imex_region, plot_spectra_over_region
+    from analysis.stability_of import Paired, stability_of
     from pdenet.files import write_atomic
 
-    step = result["step_size"] or result["largest_stable_step"]
+    step, stepper = result["step_size"] or result["largest_stable_step"], method(name)
     if not step or math.isinf(step):
         raise InputError("a step size to draw the region at", step, "pass --step 0.1")
-    clouds = {f"h = {number(step)}": step * judged.eigenvalues}
-    picture = figure_bytes(
-        lambda ax: plot_spectra_over_region(result["method"], clouds, ax),
-        figure.suffix[1:].lower(),
-    )
-    write_atomic(figure, picture)
+
+    def draw(ax: Any) -> Any:
+        if isinstance(stability_of(stepper), Paired):
+            assert judged.pairs is not None  # by the judgement
+            pairs = Pairs(judged.pairs[:, 0], judged.pairs[:, 1])
+            return plot_imex_region(stepper, ax, pairs=pairs, step_size=step)
+        clouds = {f"h = {number(step)}": step * judged.eigenvalues}
+        return plot_spectra_over_region(stepper, clouds, ax)
+
+    write_atomic(figure, figure_bytes(draw, figure.suffix[1:].lower()))
 
 
 def _check_places(places: dict[str, Any]) -> None:
