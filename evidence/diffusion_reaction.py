@@ -11,24 +11,13 @@ where an explicit Euler step grows by more than `diffusion_reaction_growth` cert
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
+from _search import search
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:  # the script is run by its path
-    sys.path.insert(0, str(ROOT))
-
-from benchmarks._common import write_results
 from tests.analysis.random_blocks import BELOW, BEYOND, KINDS, SEED, Finding, examine
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def tally(findings: Iterable[Finding], seed: int) -> dict[str, Any]:
@@ -79,23 +68,8 @@ def report(found: dict[str, Any]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Examine, keep and report; exit 1 where a bound fails."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--count", type=int, default=20_000, help="blocks (20,000)")
-    parser.add_argument("--seed", type=int, default=SEED, help=f"of all blocks ({SEED})")
-    options = parser.parse_args(words)
-    if options.count < 1:
-        parser.error("--count takes a positive whole number")
-    console = Console(stderr=True)
-    started = time.perf_counter()
-    indices = track(
-        range(options.count), "blocks", console=console, disable=not console.is_terminal
-    )
-    found = tally((examine(index, options.seed) for index in indices), options.seed)
-    found["seconds"] = time.perf_counter() - started
-    write_results(RESULTS / "diffusion_reaction.json", found)
-    print(report(found))
-    return 1 if found["failures"] else 0
+    """Examine, keep and report; exit 1 where a case fails."""
+    return search("diffusion_reaction", "blocks", examine, tally, report, seed=SEED, words=words)
 
 
 if __name__ == "__main__":

@@ -10,24 +10,13 @@ does 1e-6 or 1e-3 beyond it (theory §4.11).
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
+from _search import search
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:  # the script is run by its path
-    sys.path.insert(0, str(ROOT))
-
-from benchmarks._common import write_results
 from tests.analysis.random_steps import KINDS, SEED, Finding, examine
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def tally(findings: Iterable[Finding], seed: int) -> dict[str, Any]:
@@ -46,25 +35,20 @@ def tally(findings: Iterable[Finding], seed: int) -> dict[str, Any]:
     return found
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Examine, keep and report; exit 1 where a limit is wrong."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--count", type=int, default=20_000, help="cases (20,000)")
-    parser.add_argument("--seed", type=int, default=SEED, help=f"of all cases ({SEED})")
-    options = parser.parse_args(words)
-    if options.count < 1:
-        parser.error("--count takes a positive whole number")
-    console = Console(stderr=True)
-    started = time.perf_counter()
-    indices = track(range(options.count), "cases", console=console, disable=not console.is_terminal)
-    found = tally((examine(index, options.seed) for index in indices), options.seed)
-    found["seconds"] = time.perf_counter() - started
-    write_results(RESULTS / "stable_steps.json", found)
+def report(found: dict[str, Any]) -> str:
+    """The result in a sentence, and a line a failure."""
     failures = found["failures"]
-    print(f"{found['count']} cases of seed {found['seed']}: {len(failures)} failures.")
+    lines = [f"{found['count']} cases of seed {found['seed']}: {len(failures)} failures."]
     for failure in failures:
-        print(f"case {failure['index']}, {failure['method']}: {'; '.join(failure['faults'])}")
-    return 1 if failures else 0
+        lines.append(
+            f"case {failure['index']}, {failure['method']}: {'; '.join(failure['faults'])}"
+        )
+    return "\n".join(lines)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Examine, keep and report; exit 1 where a case fails."""
+    return search("stable_steps", "cases", examine, tally, report, seed=SEED, words=words)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""What searches with one process share: options, progress, the file of results, the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # the scripts are run by their path
+    sys.path.insert(0, str(ROOT))
+
+from benchmarks._common import write_results
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def search(
+    name: str,
+    unit: str,
+    examine: Callable[[int, int], Any],
+    tally: Callable[[Iterable[Any], int], dict[str, Any]],
+    report: Callable[[dict[str, Any]], str],
+    *,
+    seed: int,
+    words: Sequence[str] | None = None,
+) -> int:
+    """Examine cases, keep the tally and report it; 1 where a case fails.
+
+    Args:
+        name: of the file of results.
+        unit: what the cases are called, in the plural.
+        examine: (index, seed) to a finding.
+        tally: findings and the seed to the JSON result, with a list `failures`.
+        report: the result in words.
+        seed: of all cases, unless --seed names another.
+        words: the command line, by default that of the process.
+    """
+    parser = argparse.ArgumentParser(description=f"Search {unit} for a failure.")
+    parser.add_argument("--count", type=int, default=20_000, help=f"{unit} (20,000)")
+    parser.add_argument("--seed", type=int, default=seed, help=f"of all {unit} ({seed})")
+    options = parser.parse_args(words)
+    if options.count < 1:
+        parser.error("--count takes a positive whole number")
+    console = Console(stderr=True)
+    started = time.perf_counter()
+    indices = track(range(options.count), unit, console=console, disable=not console.is_terminal)
+    found = tally((examine(index, options.seed) for index in indices), options.seed)
+    found["seconds"] = time.perf_counter() - started
+    write_results(RESULTS / f"{name}.json", found)
+    print(report(found))
+    return 1 if found["failures"] else 0
