@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 
 from analysis.methods import METHODS, method
 from analysis.multistep import ImexMultistep, MultistepMethod
-from analysis.multistep_stability import (
-    ImexRootCondition,
-    RootCondition,
-    locus_exit,
-    root_radius,
-)
+from analysis.multistep_stability import ImexRootCondition, RootCondition
+from analysis.root_locus import locus_exit, root_radius
 
 NAMES = [name for name in METHODS if isinstance(method(name), MultistepMethod)]
 IMEX = [name for name in METHODS if isinstance(method(name), ImexMultistep)]
