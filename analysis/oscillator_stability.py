@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import InputError
 from analysis.half_line import Exit
-from analysis.polynomial_roots import first_sign_change, sign_after
+from analysis.polynomial_roots import first_sign_change
 from analysis.polynomials import Polynomial, add, multiply
 from analysis.splitting import SplittingMethod
 
@@ -74,10 +74,8 @@ class OscillatorStability:
 
         At the end itself the double eigenvalue lets errors grow linearly: stay strictly below.
         """
-        excess = add((4,), multiply(self.trace, self.trace), -1)
-        if sign_after(excess, 0) < 0:
-            return 0.0
-        change = first_sign_change(excess)
+        # A consistent step has the trace 2 - w + ..., so that 4 - trace^2 begins positive.
+        change = first_sign_change(add((4,), multiply(self.trace, self.trace), -1))
         return math.inf if change is None else math.sqrt(change)
 
     def exceeds_one(self, z: NDArray[np.complex128]) -> NDArray[np.bool_]:
