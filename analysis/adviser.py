@@ -22,6 +22,7 @@ from analysis.methods import Method, method
 from analysis.multistep import ImexMultistep, MultistepMethod
 from analysis.splitting import SplittingMethod
 from analysis.stabilised import StabilisedMethod
+from analysis.stabilised_stability import EXACT_STAGES
 from analysis.stability import StabilityFunction
 from analysis.stability_of import stability_of
 from analysis.steps import largest_stable_step
@@ -156,7 +157,7 @@ class _Field:
             spectrum = np.linspace(spectrum.lowest, spectrum.highest, _LOOKED_AT)
         values = Eigenvalues.of(spectrum)
         cls._refuse_growth(values)
-        return cls(values.given, (values.snapped[_spread(values.snapped)],))
+        return cls(values, (values.snapped[_spread(values.snapped)],))
 
     @staticmethod
     def _refuse_growth(values: Eigenvalues) -> None:
@@ -241,11 +242,13 @@ def _fewest_stages(family: str, field: _Field, step: float, largest: float) -> i
         limit = largest_stable_step(found, field.limits).step_size
         return SAFETY * limit >= step
 
+    # Off the real axis hundreds of damped stages would take seconds each.
+    most = LARGEST_STAGES if not field.exact.imag.any() else EXACT_STAGES
     low, high = 1, 2
     while not enough(high):
-        if high == LARGEST_STAGES:
+        if high == most:
             return None
-        low, high = high, min(2 * high, LARGEST_STAGES)
+        low, high = high, min(2 * high, most)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
@@ -262,7 +265,7 @@ def _planned(
     least: int = 1,
 ) -> Iterator[Plan]:
     """The plan with the fewest steps that keep the limit and the accuracy, if there is one."""
-    if limit <= 0:
+    if limit <= 0 or time / (SAFETY * limit) > _MOST_STEPS:
         return
     fewest = least if math.isinf(limit) else max(least, math.ceil(time / (SAFETY * limit)))
     error = _error_of(found, field, time)
@@ -307,7 +310,8 @@ def _error_of(found: Method, field: _Field, time: float) -> Callable[[int], floa
     R = stability_of(found)
     if not isinstance(R, StabilityFunction | ImexStabilityFunction | ExactFlows):
         return None
-    exact = np.exp(time * field.exact)
+    with np.errstate(over="ignore"):
+        exact = np.exp(time * field.exact)
 
     def error(steps: int) -> float:
         step = time / steps

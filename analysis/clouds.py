@@ -44,6 +44,8 @@ class Eigenvalues:
 
         Raises InputError for an empty list, values that are not finite, and a negative tolerance.
         """
+        if isinstance(values, Eigenvalues):
+            return values
         array = _numbers(values)
         given = np.ravel(array).astype(complex)
         if not given.size:
@@ -56,8 +58,7 @@ class Eigenvalues:
                 "check the operator, its weights may have diverged",
             )
         if tolerance is None:
-            unit = 2.0**-24 if array.dtype in (np.float32, np.complex64) else 2.0**-53
-            tolerance = TOLERANCE_FACTOR * unit * float(np.abs(given).max())
+            tolerance = TOLERANCE_FACTOR * _unit(array) * float(np.abs(given).max())
         elif not (math.isfinite(tolerance) and tolerance >= 0):
             raise InputError("a tolerance >= 0", tolerance, "leave it out for the default")
         re = np.where(np.abs(given.real) <= tolerance, 0.0, given.real)
@@ -73,6 +74,11 @@ class Eigenvalues:
         """How many the tolerance put on an axis."""
         real = (self.snapped.real == 0) & (self.given.real != 0)
         return int(np.count_nonzero(real | ((self.snapped.imag == 0) & (self.given.imag != 0))))
+
+
+def _unit(array: NDArray[Any]) -> float:
+    """The unit of rounding of the type of an array."""
+    return 2.0**-24 if array.dtype in (np.float32, np.complex64) else 2.0**-53
 
 
 def _numbers(values: Any) -> NDArray[Any]:
@@ -147,6 +153,10 @@ class Disc:
 
     sides = 1
 
+    def contains(self, z: Complex) -> NDArray[np.bool_]:
+        """Whether points lie in the disc, its edge included."""
+        return np.asarray(np.abs(z - self.centre) <= self.radius)
+
     def curve(self, t: NDArray[np.float64]) -> Complex:
         """Its circle for t in [0, 1], from the right, counterclockwise."""
         return np.asarray(self.centre + self.radius * np.exp(2j * np.pi * t))
@@ -162,6 +172,17 @@ class Hull:
 
     corners: Complex
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "corners", Eigenvalues.of(self.corners).given)
+
+    def contains(self, z: Complex) -> NDArray[np.bool_]:
+        """Whether points lie inside, by the winding of the sides around them."""
+        start = self.corners[:, None] - np.ravel(z)
+        end = np.roll(self.corners, -1)[:, None] - np.ravel(z)
+        with np.errstate(all="ignore"):
+            turns = np.nan_to_num(np.angle(end / start)).sum(axis=0) / (2 * np.pi)
+        return np.asarray(np.abs(turns) > 0.5).reshape(np.shape(z))
+
     @property
     def sides(self) -> int:
         """Number of sides."""
@@ -169,7 +190,7 @@ class Hull:
 
     def curve(self, t: NDArray[np.float64]) -> Complex:
         """Its sides for t in [0, 1], each as long in t as the others."""
-        corners = Eigenvalues.of(self.corners).given
+        corners = self.corners
         at = (t % 1) * len(corners)
         side = np.minimum(at.astype(int), len(corners) - 1)
         start, end = corners[side], corners[(side + 1) % len(corners)]
@@ -184,13 +205,15 @@ class Operator:
         blocks: shape (F, n, n), real or complex, 1 / time.
         eigenvalues: of all blocks, shape (F n,).
         norm: ||A||, the largest of the blocks' norms.
-        departure: largest sqrt(||A||_F^2 - sum |lambda|^2) of a block over ||A||: 0 if normal.
+        departure: largest sqrt(||A||_F^2 - sum |lambda|^2) of a block over its norm: 0 if normal.
+        unit: of rounding of the type the blocks had, 2^-53 or 2^-24.
     """
 
     blocks: NDArray[Any]
     eigenvalues: Complex
     norm: float
     departure: float
+    unit: float
 
     @classmethod
     def of(cls, blocks: Any) -> Operator:
@@ -209,16 +232,24 @@ class Operator:
             )
         if not np.isfinite(stack).all():
             raise InputError("finite entries", "nan or inf", "check the operator")
+        stack = stack.astype(complex if np.iscomplexobj(stack) else float)
         values = np.linalg.eigvals(stack)
-        norm = float(np.linalg.norm(stack, 2, axis=(1, 2)).max())
+        norms = np.linalg.norm(stack, 2, axis=(1, 2))
         excess = np.linalg.norm(stack, axis=(1, 2)) ** 2 - (np.abs(values) ** 2).sum(axis=1)
-        departure = math.sqrt(max(float(excess.max()), 0.0)) / norm if norm else 0.0
-        return cls(stack, values.ravel().astype(complex), norm, departure)
+        share = np.sqrt(np.maximum(excess, 0.0)) / np.where(norms > 0, norms, 1.0)
+        departure = float(share.max())
+        spectrum = values.ravel().astype(complex)
+        return cls(stack, spectrum, float(norms.max()), departure, _unit(array))
+
+    @property
+    def tolerance(self) -> float:
+        """Eigenvalues within 100 u ||A|| of an axis count as on it."""
+        return TOLERANCE_FACTOR * self.unit * self.norm
 
     @property
     def normal(self) -> bool:
         """Whether eigenvalues tell everything: eigenvectors are orthogonal up to rounding."""
-        return self.departure <= NORMAL
+        return self.departure <= max(NORMAL, math.sqrt(self.unit))
 
 
 Region = Disc | Hull

@@ -10,6 +10,7 @@ of the left half-plane, is decided by exact polynomials.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis import polynomial_roots
 from analysis.exact import Exact, sign_of
 from analysis.half_line import Exit, first_positive
 from analysis.imex_limits import ImexLimits, largest_stable, wedge_tangent
@@ -66,6 +68,12 @@ class ImexStabilityFunction:
         """The smallest h <= limit at which |R(h z_i, h w_i)| > 1 for some pair i, and that i."""
         if not len(z):
             return Exit(limit, -1)
+        anti = np.flatnonzero(w.real > 0)
+        if anti.size:
+            best = self._exit_before_poles(z, w, anti, limit)
+            rest = np.flatnonzero(w.real <= 0)
+            found = self.first_exit(z[rest], w[rest], best.step)
+            return found._replace(which=int(rest[found.which])) if found.which >= 0 else best
         powers = range(self.degree + 1)
         terms = np.zeros((len(z), self.degree + 1), dtype=complex)
         sizes = np.zeros((len(z), self.degree + 1))
@@ -85,6 +93,37 @@ class ImexStabilityFunction:
                 excess[:, j + k] -= (below[:, j] * np.conj(below[:, k])).real
                 size[:, j + k] += sizes[:, j] * sizes[:, k] + np.abs(below[:, j] * below[:, k])
         return first_positive(excess[:, 1:], size[:, 1:], limit)
+
+    def _exit_before_poles(
+        self,
+        z: NDArray[np.complex128],
+        w: NDArray[np.complex128],
+        rows: NDArray[np.int64],
+        limit: float,
+    ) -> Exit:
+        """`first_exit` of growing implicit parts: sampled up to the first pole, and halved.
+
+        Expanded powers cancel next to a pole of several stages; the stages themselves do not.
+        """
+        poles = polynomial_roots.complex_roots(self.denominator)
+        reach = float(np.abs(poles).min()) if poles.size else math.inf
+        best = Exit(limit, -1)
+        for row in rows:
+            top = min(best.step, reach / float(np.abs(w[row])))
+            top = top if math.isfinite(top) else 1e3 / float(np.abs(w[row]))
+            steps = top * np.linspace(0, 1, 2049)[1:-1]
+            outside = self.exceeds_one(steps * z[row], steps * w[row])
+            k = int(np.argmax(outside)) if outside.any() else len(steps)
+            low, high = (float(steps[k - 1]) if k else 0.0), float(steps[min(k, len(steps) - 1)])
+            for _ in range(50 if k < len(steps) else 0):
+                middle = (low + high) / 2
+                grows = bool(
+                    self.exceeds_one(middle * z[row : row + 1], middle * w[row : row + 1])[0]
+                )
+                low, high = (low, middle) if grows else (middle, high)
+            step = low if k < len(steps) else top
+            best = Exit(step, int(row)) if step < best.step else best
+        return best
 
     def exceeds_one(
         self, z: NDArray[np.complex128], w: NDArray[np.complex128]

@@ -28,19 +28,22 @@ from analysis.multistep import ImexMultistep, MultistepMethod
 from analysis.polynomial_roots import close_roots, complex_roots
 from analysis.polynomials import (
     Polynomial,
+    Scalar,
     add,
     derivative,
     evaluate,
+    gcd,
     multiply,
+    quotient,
     square_free_factors,
     trim,
 )
-from analysis.root_locus import OFF_CIRCLE, locus_exit, root_radius
+from analysis.root_locus import OFF_CIRCLE, locus_exit, outside_disc, root_radius
 
 Complex = NDArray[np.complex128]
 
 _UNCERTAIN = 4e-8  # of a double root on the circle
-_SAMPLES = (0.25, 0.5, 0.75)
+_SAMPLES = (0.237, 0.519, 0.781)  # no round numbers, where roots of tables like to meet
 
 
 @dataclass(frozen=True)
@@ -112,16 +115,24 @@ class RootCondition:
         return float(away[k])
 
     @cached_property
+    def _reduced(self) -> tuple[Polynomial, Polynomial]:
+        """rho and sigma without common factors, whose roots stay where they are for every z."""
+        common = gcd(self.alpha, self.beta)
+        return quotient(self.alpha, common), quotient(self.beta, common)
+
+    @cached_property
     def _locus(self) -> tuple[Polynomial, Polynomial, Polynomial]:
         """p, q, s in x = cos(theta): rho conj(sigma) = p + i sin(theta) q, |sigma|^2 = s."""
-        k = len(self.alpha)
-        first, second = _chebyshev(k)
+        rho, sigma = self._reduced
+        first, second = _chebyshev(max(len(rho), len(sigma), 2))
         p, q, s = (), (), ()  # type: tuple[Polynomial, Polynomial, Polynomial]
-        for i in range(k):
-            for j in range(k):
-                m, product = abs(i - j), self.alpha[i] * self.beta[j]
+        for i, a in enumerate(sigma):
+            for j, b in enumerate(sigma):
+                s = add(s, first[abs(i - j)], a * b)
+        for i, a in enumerate(rho):
+            for j, b in enumerate(sigma):
+                m, product = abs(i - j), a * b
                 p = add(p, first[m], product)
-                s = add(s, first[m], self.beta[i] * self.beta[j])
                 if m:
                     q = add(q, second[m - 1], product if i > j else -product)
         return p, q, s
@@ -163,8 +174,8 @@ class RootCondition:
         return math.inf
 
     def exceeds_one(self, z: Complex) -> NDArray[np.bool_]:
-        """Whether a root lies outside the disc by more than a double root is uncertain."""
-        return np.asarray(self(z) > 1 + OFF_CIRCLE)
+        """Whether a root lies outside the disc by more than it is uncertain."""
+        return outside_disc(_floats(self.alpha) - z[..., None] * _floats(self.beta))
 
     def first_exit(self, eigenvalues: Complex, limit: float) -> Exit:
         """The smallest h <= limit at which some h lambda leaves the region, and its index."""
@@ -172,8 +183,10 @@ class RootCondition:
             return Exit(0.0, 0) if len(eigenvalues) else Exit(limit, -1)
         # Those well inside the stable wedge never leave.
         loose = np.flatnonzero(np.abs(np.angle(-eigenvalues)) > self.angle - 1e-6)
-        sigma = eigenvalues[loose, None] * _floats(self.beta)
-        found = locus_exit(_floats(self.alpha), sigma, limit)
+        rho = _floats(self._reduced[0])
+        sigma = np.zeros_like(rho)
+        sigma[: len(self._reduced[1])] = _floats(self._reduced[1])
+        found = locus_exit(rho, eigenvalues[loose, None] * sigma, limit)
         return found._replace(which=int(loose[found.which])) if found.which >= 0 else found
 
 
@@ -211,8 +224,8 @@ class ImexRootCondition:
         return np.asarray(z[..., None] * _floats(self.beta) + implicit)
 
     def exceeds_one(self, z: Complex, w: Complex) -> NDArray[np.bool_]:
-        """Whether a root lies outside the disc by more than a double root is uncertain."""
-        return np.asarray(self(z, w) > 1 + OFF_CIRCLE)
+        """Whether a root lies outside the disc by more than it is uncertain."""
+        return outside_disc(_floats(self.alpha) - self._sigma(z, w))
 
     def first_exit(self, z: Complex, w: Complex, limit: float) -> Exit:
         """The smallest h <= limit at which the pair (h z_i, h w_i) is unstable, and that i."""
@@ -245,7 +258,7 @@ class ImexRootCondition:
         )
 
 
-def _floats(coefficients: Sequence[Exact]) -> NDArray[np.float64]:
+def _floats(coefficients: Sequence[Scalar]) -> NDArray[np.float64]:
     return np.array([float(a) for a in coefficients])
 
 

@@ -16,7 +16,6 @@ from analysis.clouds import Complex, Operator
 from analysis.errors import InputError
 from analysis.stability import StabilityFunction
 
-_CLUSTER = 1e-6  # eigenvalues of one Jordan block of size two are known to sqrt(u) of the norm
 _GRID = 64
 _HALVINGS = 45
 _EXCESS = 1e-10
@@ -32,29 +31,43 @@ class Merged(NamedTuple):
 def merge_defective(operator: Operator) -> Merged:
     """Eigenvalues of an operator, those that rounding split from a Jordan block at their mean.
 
-    A cluster within 1e-6 ||A|| counts as one eigenvalue that lacks eigenvectors where A minus its
-    mean has fewer singular values below 1e-6 ||A|| than the cluster has members.
+    Rounding splits an eigenvalue of a block of size m by u^(1/m) of the norm, and leaves the mean
+    in place. A cluster counts as one eigenvalue that lacks eigenvectors where A minus its mean is
+    singular to rounding errors, with fewer eigenvectors than the cluster has members.
     """
-    stack = operator.blocks
+    stack, n = operator.blocks, operator.blocks.shape[-1]
     values = operator.eigenvalues.reshape(len(stack), -1).copy()
-    width, defective = _CLUSTER * operator.norm, []
-    if operator.normal or not operator.norm:
+    if operator.normal:
         return Merged(values.ravel(), ())
-    gaps = np.abs(values[:, :, None] - values[:, None, :]) <= width
-    for row in np.flatnonzero(gaps.sum(axis=(1, 2)) > values.shape[1]):
-        left = set(range(values.shape[1]))
-        while left:
-            members = sorted(j for j in left if gaps[row, min(left), j])
-            left -= set(members)
-            mean = complex(values[row, members].mean())
-            if len(members) < 2:
-                continue
-            shifted = stack[row] - mean * np.eye(values.shape[1])
-            eigenvectors = int(np.sum(np.linalg.svd(shifted, compute_uv=False) <= width))
-            if eigenvectors < len(members):
-                values[row, members] = mean
-                defective.append(mean)
+    defective: list[complex] = []
+    norms = np.linalg.norm(stack, 2, axis=(1, 2))
+    widths = norms[:, None] * np.array([(operator.unit * n) ** (1 / m) * 4 for m in (2, 3, 4)])
+    gaps = np.abs(values[:, :, None] - values[:, None, :])
+    close = (gaps <= widths[:, -1, None, None]).sum(axis=(1, 2)) > n
+    for row in np.flatnonzero(close & (norms > 0)):
+        noise = 100 * n * operator.unit * norms[row]
+        for width in widths[row]:
+            for members in _clusters(values[row], width):
+                mean = complex(values[row, members].mean())
+                if np.ptp(values[row, members].real) == np.ptp(values[row, members].imag) == 0:
+                    mean = complex(values[row, members[0]])
+                shifted = stack[row] - mean * np.eye(n)
+                singular = np.linalg.svd(shifted, compute_uv=False)
+                if 0 < int(np.sum(singular <= noise)) < len(members):
+                    values[row, members] = mean
+                    defective.append(mean)
     return Merged(values.ravel(), tuple(dict.fromkeys(defective)))
+
+
+def _clusters(values: Complex, width: float) -> list[list[int]]:
+    """Groups of two or more values within a width of their first one."""
+    left, found = list(range(len(values))), []
+    while left:
+        members = [j for j in left if abs(values[j] - values[left[0]]) <= width]
+        left = [j for j in left if j not in members]
+        if len(members) > 1:
+            found.append(members)
+    return found
 
 
 def step_blocks(function: StabilityFunction, blocks: np.ndarray, step_size: float) -> np.ndarray:
@@ -98,7 +111,8 @@ def contractive_step(R: StabilityFunction, operator: Operator, limit: float) -> 
 
     0 where the logarithmic norm of A is positive: then short steps grow in norm, as the exact
     solution does. Infinite for A-stable methods where it is not (von Neumann 1951). Else the first
-    of 64 steps up to `limit` that grows, and halving before it: a search, no bound.
+    of 64 steps up to `limit` that grows (of 128 up to 1e6 / ||A|| where it is infinite), and
+    halving before it: a search, no bound.
 
     >>> from analysis.stability_of import stability_of
     >>> contractive_step(stability_of("euler"), Operator.of([[-1.0, 1.0], [0.0, -1.0]]), 2.0)
@@ -110,15 +124,18 @@ def contractive_step(R: StabilityFunction, operator: Operator, limit: float) -> 
         return 0.0
     if R.a_stable:
         return math.inf
-    if limit == 0 or math.isinf(limit):
-        return limit
+    if limit == 0:
+        return 0.0
 
     def grows(step: float) -> bool:
         G = step_blocks(R, stack, step)
         squared = np.linalg.eigvalsh(np.conj(np.swapaxes(G, -1, -2)) @ G)
         return float(squared.max()) > 1 + _EXCESS
 
-    steps = limit * np.arange(1, _GRID + 1) / _GRID
+    if math.isinf(limit):
+        steps = np.geomspace(1e-3, 1e6, 2 * _GRID) / operator.norm
+    else:
+        steps = limit * np.arange(1, _GRID + 1) / _GRID
     first = next((k for k, h in enumerate(steps) if grows(float(h))), None)
     if first is None:
         return limit

@@ -18,6 +18,9 @@ Complex = NDArray[np.complex128]
 OFF_CIRCLE = 1e-9
 """Excess of a root over one that counts: between crossings roots are off the circle by far more, or
 stay on it."""
+_SIMPLE, _APART = 1e-12, 1e-3  # of a root that is apart from the others
+_CANCELS = 1e-12  # share of sigma(1) up to which a pair of eigenvalues counts as cancelling
+_BEHIND = (0.5, 3.0, 30.0)  # where the last interval is looked at, in units of the eigenvalue
 _CHUNK = 4096
 
 
@@ -27,6 +30,30 @@ def root_radius(coefficients: NDArray[Any]) -> NDArray[np.float64]:
     >>> root_radius(np.array([[-2.0, 1.0], [-0.5, 1.0]]))
     array([2. , 0.5])
     """
+    roots, finite = _roots(coefficients)
+    radius = np.abs(roots).max(axis=-1, initial=0.0)
+    return np.asarray(np.where(finite, radius, np.inf))
+
+
+def outside_disc(coefficients: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether a root lies outside the unit circle, beyond what rounding leaves uncertain.
+
+    A root apart from the others is known to many digits, a cluster only to the root of them.
+    """
+    roots, finite = _roots(coefficients)
+    if not roots.shape[-1]:
+        return np.zeros(roots.shape[:-1], dtype=bool)
+    moduli = np.abs(roots)
+    largest = np.argmax(moduli, axis=-1)[..., None]
+    top = np.take_along_axis(roots, largest, axis=-1)
+    gaps = np.abs(roots - top)
+    np.put_along_axis(gaps, largest, np.inf, axis=-1)
+    allowed = np.where(gaps.min(axis=-1) > _APART, _SIMPLE, OFF_CIRCLE)
+    return np.asarray(~finite | (moduli.max(axis=-1) > 1 + allowed))
+
+
+def _roots(coefficients: NDArray[Any]) -> tuple[Complex, NDArray[np.bool_]]:
+    """Roots of polynomials, (..., k), and whether the leading coefficient lets there be k."""
     lead = coefficients[..., -1:]
     k = coefficients.shape[-1] - 1
     with np.errstate(all="ignore"):
@@ -34,9 +61,9 @@ def root_radius(coefficients: NDArray[Any]) -> NDArray[np.float64]:
     finite = np.isfinite(monic).all(axis=-1)
     companion = np.zeros((*monic.shape[:-1], k, k), dtype=complex)
     companion[..., np.arange(1, k), np.arange(k - 1)] = 1
-    companion[..., :, -1] = -np.where(finite[..., None], monic, 0)
-    radius = np.abs(np.linalg.eigvals(companion)).max(axis=-1)
-    return np.asarray(np.where(finite, radius, np.inf))
+    if k:
+        companion[..., :, -1] = -np.where(finite[..., None], monic, 0)
+    return np.asarray(np.linalg.eigvals(companion), dtype=complex), np.asarray(finite)
 
 
 def locus_exit(
@@ -52,23 +79,47 @@ def locus_exit(
         fixed_root: whether rho(1) = 0.
     """
     best = Exit(limit, -1)
-    order = np.argsort(-np.abs(sigma).sum(axis=1), kind="stable")
-    for start in range(0, len(order), _CHUNK):
-        rows = order[start : start + _CHUNK]
-        crossings = _crossings(alpha, sigma[rows], fixed_root)
-        low = np.zeros(len(rows))
-        for high in [*crossings.T, np.full(len(rows), np.inf)]:
-            alive = np.flatnonzero(low < best.step)
-            width = np.where(np.isfinite(high[alive]), high[alive] - low[alive], 1 + 4 * low[alive])
-            middle = low[alive] + width / 2
+    size = np.abs(sigma).sum(axis=1)
+    cancels = fixed_root & (np.abs(sigma.sum(axis=1)) <= _CANCELS * size) & (size > 0)
+    if cancels.any():
+        # One is a root of both rho and sigma, whatever the step: the others decide.
+        rows = np.flatnonzero(cancels)
+        rest = [np.cumsum(p[..., ::-1], axis=-1)[..., -2::-1] for p in (alpha, sigma[rows])]
+        found = locus_exit(rest[0], rest[1], limit, fixed_root=False)
+        best = found._replace(which=int(rows[found.which])) if found.which >= 0 else best
+    order = np.argsort(-size, kind="stable")
+    order = order[(size > 0)[order] & ~cancels[order]]
+    for start in range(0, len(order) if len(alpha) > 1 else 0, _CHUNK):
+        best = _chunk_exit(alpha, sigma, order[start : start + _CHUNK], best, fixed_root)
+    return best
+
+
+def _chunk_exit(
+    alpha: NDArray[Any],
+    sigma: NDArray[Any],
+    rows: NDArray[np.int64],
+    best: Exit,
+    fixed_root: bool,
+) -> Exit:
+    crossings = _crossings(alpha, sigma[rows], fixed_root)
+    scale = 1 / np.abs(sigma[rows]).max(axis=1)
+    low = np.zeros(len(rows))
+    for high in [*crossings.T, np.full(len(rows), np.inf)]:
+        alive = np.flatnonzero(low < best.step)
+        ends, starts = high[alive], low[alive]
+        last = ~np.isfinite(ends)
+        for share in _BEHIND:
+            width = np.where(last, 2 * share * np.maximum(starts, scale[alive]), ends - starts)
+            middle = starts + width / 2
             real = width > 1e-10 * middle
-            radius = root_radius(alpha - middle[real, None] * sigma[rows[alive[real]]])
-            left = alive[real][radius > 1 + OFF_CIRCLE]
+            # Between two crossings one point decides, and the middle is far from both.
+            real &= last | (share == _BEHIND[0])
+            left = alive[real][outside_disc(alpha - middle[real, None] * sigma[rows[alive[real]]])]
             if len(left):
                 k = left[int(np.argmin(low[left]))]
                 if low[k] < best.step:
                     best = Exit(float(low[k]), int(rows[k]))
-            low = np.where(np.isfinite(high), high, np.inf)
+        low = np.where(np.isfinite(high), high, np.inf)
     return best
 
 

@@ -130,7 +130,7 @@ def largest_stable_step(
     if isinstance(spectrum, Operator):
         return _operator_step(R, name, spectrum, tolerance)
     if isinstance(spectrum, Region):
-        return _region_step(R, name, spectrum)
+        return _region_step(R, name, spectrum, tolerance or 0.0)
     values = spectrum.ends if isinstance(spectrum, RealInterval) else spectrum
     return _single_step(R, name, Eigenvalues.of(values, tolerance))
 
@@ -176,25 +176,25 @@ def _smallest_exit(R: Single, snapped: Complex) -> tuple[float, int]:
     return (found.step, int(general[found.which])) if found.which >= 0 else (size, index)
 
 
-def _region_step(R: Single, name: str, region: Region) -> StableStep:
+def _region_step(R: Single, name: str, region: Region, tolerance: float) -> StableStep:
     """The step for a filled set, by its boundary: |R| has its maximum there."""
     points = region.sides * math.ceil(_SAMPLES / region.sides)
     t, width = np.arange(points) / points, 1 / points
-    result = _single_step(R, name, Eigenvalues.of(region.curve(t), 0.0))
+    result = _single_step(R, name, Eigenvalues.of(region.curve(t), tolerance))
     for _ in range(_REFINEMENTS):
         if result.limiting_eigenvalue is None or result.growing_rate or not result.step_size:
             break
         nearest = int(np.argmin(np.abs(region.curve(t) - result.limiting_eigenvalue)))
         t = t[nearest] + width * np.linspace(-1, 1, _SAMPLES + 1)
         width *= 2 / _SAMPLES
-        finer = _single_step(R, name, Eigenvalues.of(region.curve(t), 0.0))
+        finer = _single_step(R, name, Eigenvalues.of(region.curve(t), tolerance))
         result = finer if finer.step_size < result.step_size else result
     return replace(result, assumption=REGION_ASSUMPTION.format(points=points))
 
 
 def _operator_step(R: Single, name: str, operator: Operator, tolerance: float | None) -> StableStep:
     """The step by the eigenvalues of an operator, with the answer of its norm beside it."""
-    tolerance = 100 * 2.0**-53 * operator.norm if tolerance is None else tolerance
+    tolerance = operator.tolerance if tolerance is None else tolerance
     merged = merge_defective(operator)
     result = _single_step(R, name, Eigenvalues.of(merged.values, tolerance))
     warnings = list(result.warnings)
@@ -234,13 +234,10 @@ def _operator_step(R: Single, name: str, operator: Operator, tolerance: float | 
 
 def _pair_step(R: Paired, name: str, spectrum: Any, tolerance: float | None) -> StableStep:
     """The step of a method with an explicit and an implicit part."""
-    explicit, implicit = _pairs(name, spectrum)
-    # Checks both; the sum decides whether the problem grows, with the tolerance of the larger.
-    bounds = [Eigenvalues.of(part, tolerance).tolerance for part in (explicit, implicit)]
-    values = Eigenvalues.of(explicit + implicit, max(bounds))
+    explicit, implicit, values = _pairs(name, spectrum, tolerance)
     if values.rate > 0:
         return replace(_growing(name, values), assumption=PAIRS_ASSUMPTION)
-    found = R.first_exit(explicit, _balanced(explicit, implicit, values), math.inf)
+    found = R.first_exit(explicit, implicit, math.inf)
     limiting = complex(values.given[found.which]) if found.which >= 0 else None
     return StableStep(
         found.step,
@@ -253,19 +250,26 @@ def _pair_step(R: Paired, name: str, spectrum: Any, tolerance: float | None) -> 
     )
 
 
-def _pairs(name: str, spectrum: Any) -> tuple[Complex, Complex]:
+def _pairs(
+    name: str, spectrum: Any, tolerance: float | None
+) -> tuple[Complex, Complex, Eigenvalues]:
+    """Explicit and implicit eigenvalues, and their sums, which tell whether the problem grows.
+
+    Sums within the tolerance of an axis are put on it: by the implicit part, or by making both
+    zero where both are as small.
+    """
     if not isinstance(spectrum, Pairs):
         raise InputError(
             f"pairs of an explicit and an implicit eigenvalue for {name}",
             "one list",
             "pass Pairs(explicit, implicit)",
         )
-    return spectrum.arrays()
-
-
-def _balanced(explicit: Complex, implicit: Complex, sums: Eigenvalues) -> Complex:
-    """Implicit eigenvalues whose sums with the explicit ones lie on an axis where they count so."""
-    return np.asarray(np.where(sums.snapped == sums.given, implicit, sums.snapped - explicit))
+    explicit, implicit = spectrum.arrays()
+    bound = max(Eigenvalues.of(part, tolerance).tolerance for part in (explicit, implicit))
+    sums = Eigenvalues.of(explicit + implicit, bound)
+    tiny = (np.abs(explicit) <= bound) & (np.abs(implicit) <= bound)
+    moved = np.where(sums.snapped == sums.given, implicit, sums.snapped - explicit)
+    return np.where(tiny, 0.0, explicit), np.where(tiny, 0.0, moved), sums
 
 
 def _growing(name: str, values: Eigenvalues) -> StableStep:
@@ -358,19 +362,24 @@ def _moduli(
 ) -> tuple[Eigenvalues, NDArray[np.float64], NDArray[np.bool_]]:
     """Eigenvalues (of pairs the sums), |R| and whether it exceeds one."""
     if isinstance(R, Paired):
-        explicit, implicit = _pairs(name, spectrum)
-        sums = Eigenvalues.of(explicit + implicit)
-        z, w = step_size * explicit, step_size * _balanced(explicit, implicit, sums)
+        explicit, implicit, sums = _pairs(name, spectrum, None)
+        z, w = step_size * explicit, step_size * implicit
         return sums, np.abs(R(z, w)), R.exceeds_one(z, w)
     if isinstance(spectrum, Pairs):
         spectrum = sum(spectrum.arrays())
     elif isinstance(spectrum, Operator):
-        spectrum = spectrum.eigenvalues
+        merged = merge_defective(spectrum).values
+        spectrum = Eigenvalues.of(merged, spectrum.tolerance)
     elif isinstance(spectrum, RealInterval):
         spectrum = np.linspace(spectrum.lowest, spectrum.highest, _SAMPLES + 1)
     elif isinstance(spectrum, Region):
         points = spectrum.sides * math.ceil(_SAMPLES / spectrum.sides)
-        spectrum = spectrum.curve(np.arange(points) / points)
+        curve = spectrum.curve(np.arange(points) / points)
+        if isinstance(R, StabilityFunction) and R.poles.size:
+            # A pole inside lets |R| be as large as you like within, however small on the edge.
+            poles = R.poles / step_size
+            curve = np.concatenate([curve, poles[spectrum.contains(poles)]])
+        spectrum = curve
     values = Eigenvalues.of(spectrum)
     z = step_size * values.snapped
     outside = exceeds_one(R, z) if isinstance(R, StabilityFunction) else R.exceeds_one(z)
