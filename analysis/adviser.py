@@ -55,7 +55,7 @@ SAFETY = 0.95
 """Share of the largest stable step that is taken."""
 LARGEST_STAGES = 200
 _MOST_STEPS = 10**9
-_LOOKED_AT = 2048
+_LOOKED_AT = 4096
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,12 @@ class _Field:
 
 
 def _spread(values: Complex) -> np.ndarray:
-    """Indices of values of all sizes, the largest included."""
+    """Indices of the slowest values, whose errors last, and of others of all sizes."""
     order = np.argsort(np.abs(values))
-    if len(order) <= _LOOKED_AT:
+    if len(order) <= 2 * _LOOKED_AT:
         return order
-    return order[np.unique(np.linspace(0, len(order) - 1, _LOOKED_AT).round().astype(int))]
+    others = np.linspace(_LOOKED_AT, len(order) - 1, _LOOKED_AT).round().astype(int)
+    return order[np.concatenate([np.arange(_LOOKED_AT), others])]
 
 
 def _linear(

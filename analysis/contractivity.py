@@ -1,5 +1,6 @@
 """Contractivity of one-step methods: circles, absolute monotonicity, and errors inside a step.
 
+>>> from analysis.methods import tableau
 >>> circle_contractivity_radius(tableau("euler")), ssp_coefficient(tableau("ssprk33"))
 (1.0, 1.0)
 """
@@ -35,6 +36,7 @@ def circle_contractivity_radius(method: ButcherTableau) -> float:
     §4.2; Dahlquist & Jeltsch 1979). Stages that do not influence the step are left out. Correctly
     rounded up to 12 stages, up to rounding errors beyond.
 
+    >>> from analysis.methods import tableau
     >>> circle_contractivity_radius(tableau("euler"))
     1.0
     >>> circle_contractivity_radius(tableau("midpoint"))
@@ -91,6 +93,7 @@ def ssp_coefficient(method: ButcherTableau | MultistepMethod) -> float:
     exact tests up to 12 stages, to 2^-60 of itself, up to rounding errors beyond. Multistep:
     min_j -alpha_j / beta_j where all of them are >= 0, else 0. Infinite for backward Euler.
 
+    >>> from analysis.methods import tableau
     >>> ssp_coefficient(tableau("midpoint")), ssp_coefficient(tableau("rk4"))
     (0.0, 0.0)
     """
@@ -180,8 +183,9 @@ def internal_amplification(
 
     Source: Verwer, Hundsdorfer & Sommeijer, Numer. Math. 57 (1990), section 3.
 
+    >>> from analysis.methods import tableau
     >>> internal_amplification(tableau("midpoint"), np.array([-2.0]))
-    InternalAmplification(value=2.0, at=(-2+0j))
+    InternalAmplification(value=4.0, at=(-2+0j))
     """
     points = np.ravel(np.asarray(z, dtype=complex))
     if not points.size:

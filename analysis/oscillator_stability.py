@@ -80,7 +80,9 @@ class OscillatorStability:
 
     def exceeds_one(self, z: NDArray[np.complex128]) -> NDArray[np.bool_]:
         """Whether an eigenvalue of the step lies outside the unit circle."""
-        return np.asarray(self(z) > 1 + _DOUBLE_ROOT)
+        # At the interval's end itself the double eigenvalue lets errors grow linearly.
+        at_end = (z.real == 0) & (np.abs(z.imag) >= self.imaginary_interval)
+        return np.asarray((self(z) > 1 + _DOUBLE_ROOT) | at_end)
 
     def first_exit(self, eigenvalues: NDArray[np.complex128], limit: float) -> Exit:
         """Steps are unstable for every eigenvalue off the imaginary axis: one of its pair grows."""

@@ -143,7 +143,7 @@ def _single_step(R: Single, name: str, values: Eigenvalues) -> StableStep:
     return StableStep(
         size,
         limiting,
-        _statement(name, size, limiting),
+        _statement(name, size, limiting, strict=not isinstance(R, StabilityFunction)),
         ASSUMPTION,
         0.0,
         values.tolerance,
@@ -287,7 +287,7 @@ def _growing(name: str, values: Eigenvalues) -> StableStep:
     )
 
 
-def _statement(name: str, size: float, limiting: complex | None) -> str:
+def _statement(name: str, size: float, limiting: complex | None, *, strict: bool = False) -> str:
     region = "|R(h lambda)| <= 1 for all eigenvalues"
     if limiting is None:
         return f"{region} and every step size h of {name} (theory §4.11)"
@@ -298,7 +298,8 @@ def _statement(name: str, size: float, limiting: complex | None) -> str:
             f"eigenvalue {limiting:.6g}{why} (theory §4.11)"
         )
     return (
-        f"{region} and every step size 0 < h <= {size:.6g} of {name}, no further: "
+        f"{region} and every step size 0 < h {'<' if strict else '<='} {size:.6g} of {name}, no "
+        "further: "
         f"{limiting:.6g} leaves the region there (theory §4.11)"
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,13 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:  # the scripts are run by their path
-    sys.path.insert(0, str(ROOT))
-
 from benchmarks._common import write_results
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def search(
@@ -29,6 +22,7 @@ def search(
     report: Callable[[dict[str, Any]], str],
     *,
     seed: int,
+    results: Path,
     words: Sequence[str] | None = None,
 ) -> int:
     """Examine cases, keep the tally and report it; 1 where a case fails.
@@ -40,6 +34,7 @@ def search(
         tally: findings and the seed to the JSON result, with a list `failures`.
         report: the result in words.
         seed: of all cases, unless --seed names another.
+        results: the folder of the file.
         words: the command line, by default that of the process.
     """
     parser = argparse.ArgumentParser(description=f"Search {unit} for a failure.")
@@ -53,6 +48,6 @@ def search(
     indices = track(range(options.count), unit, console=console, disable=not console.is_terminal)
     found = tally((examine(index, options.seed) for index in indices), options.seed)
     found["seconds"] = time.perf_counter() - started
-    write_results(RESULTS / f"{name}.json", found)
+    write_results(results / f"{name}.json", found)
     print(report(found))
     return 1 if found["failures"] else 0

@@ -13,11 +13,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from _search import search
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # the script is run by its path
+    sys.path.insert(0, str(ROOT))
 
+from evidence._search import search
 from tests.analysis.random_blocks import BELOW, BEYOND, KINDS, SEED, Finding, examine
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def tally(findings: Iterable[Finding], seed: int) -> dict[str, Any]:
@@ -69,7 +75,16 @@ def report(found: dict[str, Any]) -> str:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Examine, keep and report; exit 1 where a case fails."""
-    return search("diffusion_reaction", "blocks", examine, tally, report, seed=SEED, words=words)
+    return search(
+        "diffusion_reaction",
+        "blocks",
+        examine,
+        tally,
+        report,
+        seed=SEED,
+        results=RESULTS,
+        words=words,
+    )
 
 
 if __name__ == "__main__":

@@ -12,11 +12,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from _search import search
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # the script is run by its path
+    sys.path.insert(0, str(ROOT))
 
+from evidence._search import search
 from tests.analysis.random_steps import KINDS, SEED, Finding, examine
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def tally(findings: Iterable[Finding], seed: int) -> dict[str, Any]:
@@ -48,7 +54,9 @@ def report(found: dict[str, Any]) -> str:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Examine, keep and report; exit 1 where a case fails."""
-    return search("stable_steps", "cases", examine, tally, report, seed=SEED, words=words)
+    return search(
+        "stable_steps", "cases", examine, tally, report, seed=SEED, results=RESULTS, words=words
+    )
 
 
 if __name__ == "__main__":

@@ -88,6 +88,9 @@ def stability(
     stride: Annotated[
         list[str] | None, typer.Option(metavar="NAME=S", help="Stride of an array in a file.")
     ] = None,
+    advection: Annotated[
+        str | None, typer.Option(metavar="A", help="Its differences: central or upwind (central).")
+    ] = None,
     time: Annotated[
         float | None,
         typer.Option("--advise", metavar="T", help="Which methods reach the time T most cheaply."),
@@ -97,7 +100,7 @@ def stability(
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Most operator applications, with --advise."),
+        typer.Option(metavar="N", help="Largest cost (a solve counts for 10), with --advise."),
     ] = None,
     claim: Annotated[
         str | None,
@@ -124,6 +127,7 @@ def stability(
         "spacing": parse_numbers("--spacing", spacing),
         "boundary": boundary,
         "velocity": parse_numbers("--velocity", velocity),
+        "advection": advection,
         "reaction": reaction,
     }
     _check_places({"--laplacian": laplacian, "--eigenvalues": eigenvalues, "SOURCE": source})
@@ -179,6 +183,8 @@ def _unjudged() -> dict[str, Any]:
         "amplification",
         "nonexpansive_limit",
         "contractive_step",
+        "step_norm",
+        "largest_power_norm",
         "assumption",
         "statement",
     )
@@ -188,16 +194,20 @@ def _unjudged() -> dict[str, Any]:
 def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[str, Any], Field]:
     """The keys of the contract for the field that limits the step, and that field."""
     from analysis.methods import method as named
+    from analysis.oscillator_stability import OscillatorStability
     from analysis.stability_of import Paired, stability_of
     from analysis.steps import amplification, largest_stable_step
 
     stepper = named(method)
-    pairs = isinstance(stability_of(stepper), Paired)
-    clouds = [item.for_method(pairs) for item in fields]
+    function = stability_of(stepper)
+    pairs, second = isinstance(function, Paired), isinstance(function, OscillatorStability)
+    clouds = [item.for_method(pairs, second) for item in fields]
     limits = [largest_stable_step(stepper, cloud) for cloud in clouds]
     worst = min(range(len(fields)), key=lambda i: limits[i].step_size)
     limit, judged = limits[worst], fields[worst]
     warnings = list(limit.warnings)
+    if second and judged.norm is not None:
+        warnings.insert(0, "read as y'' = A y: the eigenvalues are its frequencies times i")
     stable, growth = None, None
     if step is not None:
         verdicts = [
@@ -220,6 +230,7 @@ def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[st
         "amplification": growth,
         "nonexpansive_limit": _nonexpansive_limit(stepper, norms),
         "contractive_step": limit.contractive_step,
+        **_norms(function, judged, step),
         "assumption": judged.assumption
         if judged.normal
         else f"{limit.assumption}. {judged.assumption}",
@@ -229,6 +240,28 @@ def judge(method: str, step: float | None, fields: list[Field]) -> tuple[dict[st
         "warnings": list(dict.fromkeys(warnings)),
     }
     return result, judged
+
+
+LONGEST_POWER = 1000
+"""Steps of a field that is not normal over which its largest norm is sought."""
+
+
+def _norms(function: Any, judged: Field, step: float | None) -> dict[str, float | None]:
+    """Norm of a step and the largest norm of its powers, of a small field that is not normal."""
+    from analysis.stability import StabilityFunction
+
+    found: dict[str, float | None] = {"step_norm": None, "largest_power_norm": None}
+    if step is None or judged.matrix is None or not isinstance(function, StabilityFunction):
+        return found
+    import numpy as np
+
+    from analysis.operator_steps import step_blocks
+    from analysis.transients import transient_growth
+
+    G = step_blocks(function, judged.matrix, step)
+    with np.errstate(all="ignore"):
+        peak = transient_growth(G, LONGEST_POWER).peak
+    return {"step_norm": float(np.linalg.norm(G, 2)), "largest_power_norm": float(peak)}
 
 
 def between(stepper: Any, limit: Any, judged: Field) -> str:
@@ -346,6 +379,11 @@ def _show(output: Output, judged: Field, result: dict[str, Any]) -> None:
             None: ("UNDECIDED", "bold yellow"),
         }[result["stable"]]
         factor = f", factor {number(result['amplification'], 10)} a step"
+        if judged.transient and result["stable"]:
+            word = ("EIGENVALUES STABLE", "bold yellow")
         rows.append((f"step {number(result['step_size'])}", Text.assemble(word, factor)))
+    if result["step_norm"] is not None:
+        peak = f"; of {LONGEST_POWER} powers up to {number(result['largest_power_norm'])}"
+        rows.append(("norm of a step", number(result["step_norm"]) + peak))
     rows += [("statement", result["statement"]), ("assumption", result["assumption"])]
     output.console.print(facts(rows))

@@ -51,11 +51,20 @@ class Wanted:
 
 
 def advise(wanted: Wanted, fields: list[Field]) -> list[dict[str, Any]]:
-    """The plans for the stiffest field, the cheapest first, as the JSON document lists them."""
+    """Plans that suit all fields, the cheapest first, as the JSON document lists them."""
+    import numpy as np
+
     from analysis.adviser import plans
     from analysis.clouds import Pairs
 
-    stiffest = max(fields, key=lambda item: float(abs(item.eigenvalues).max()))
+    if any(item.transient for item in fields):
+        raise InputError(
+            "a field whose eigenvalues tell its growth, for --advise",
+            "advection beside a boundary, which is not normal",
+            "take a periodic boundary, or judge steps one by one with --method and --step",
+        )
+    values = np.concatenate([item.eigenvalues for item in fields])
+    pairs = fields[0].pairs
     options = {
         "time": wanted.time,
         "accuracy": wanted.accuracy,
@@ -63,9 +72,9 @@ def advise(wanted: Wanted, fields: list[Field]) -> list[dict[str, Any]]:
         "claim": CLAIMS[wanted.claim],
         "solve_cost": SOLVE_COST,
     }
-    found = plans(stiffest.eigenvalues, **options)  # type: ignore[arg-type]
-    if stiffest.pairs is not None and wanted.claim == "linear":
-        both = Pairs(stiffest.pairs[:, 0], stiffest.pairs[:, 1])
+    found = plans(values, **options)  # type: ignore[arg-type]
+    if pairs is not None and wanted.claim == "linear":
+        both = Pairs(pairs[:, 0], pairs[:, 1])
         found += plans(both, **options)  # type: ignore[arg-type]
     found.sort(key=lambda plan: (plan.cost(SOLVE_COST), -plan.order))
     return [asdict(plan) | {"cost": plan.cost(SOLVE_COST)} for plan in found]
@@ -86,7 +95,7 @@ def show_plans(output: Output, wanted: Wanted, plans: list[dict[str, Any]], titl
     if not plans:
         output.console.print("no method does it: allow a larger error or budget")
         return
-    numbers = ("steps", "h", "applications", "solves", "cost", "order", "error")
+    numbers = ("steps", "h", "evals", "solves", "cost", "order", "error")
     table = new_table("method", *numbers, right=numbers)
     for plan in plans:
         table.add_row(
@@ -95,13 +104,14 @@ def show_plans(output: Output, wanted: Wanted, plans: list[dict[str, Any]], titl
             number(plan["step_size"], 4),
             number(plan["applications"]),
             number(plan["solves"]),
-            number(plan["cost"]),
+            number(round(plan["cost"])),
             number(plan["order"]),
             number(plan["error"], 2),
         )
     output.console.print(table)
     output.console.print(
-        f"cost: applications of the field, an implicit solve counts for {SOLVE_COST:g}; error: the "
-        "largest of the modes, data of size one; steps are at most 95 % of the limit",
+        f"cost: evaluations of the field, an implicit solve counts for {SOLVE_COST:g}; error: the "
+        "largest of the modes, data of size one; steps are at most 95 % of the limit. Multistep "
+        "methods are left out, their error depends on how they start",
         style="dim",
     )

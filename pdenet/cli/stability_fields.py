@@ -34,6 +34,7 @@ class Field:
         attained: eigenvalues known to occur, where `eigenvalues` only bound them.
         pairs: eigenvalues of an explicit and an implicit part, shape (n, 2), where there are two.
         matrix: of a field that is not normal and small enough for its norms.
+        transient: whether the field is known not to be normal: norms can grow for a while.
     """
 
     title: str
@@ -45,10 +46,19 @@ class Field:
     attained: np.ndarray | None = None
     pairs: np.ndarray | None = None
     matrix: np.ndarray | None = None
+    transient: bool = False
 
-    def for_method(self, pairs: bool) -> Any:
-        """What `analysis.steps` judges: pairs where the method has two parts."""
+    def for_method(self, pairs: bool, second_order: bool) -> Any:
+        """What `analysis.steps` judges: pairs where the method has two parts.
+
+        Methods of drift and kick take a symmetric field as y'' = A y, with its frequencies.
+        """
+        import numpy as np
+
         from analysis.clouds import Operator, Pairs
+
+        if second_order and self.norm is not None:
+            return 1j * np.sqrt(-self.eigenvalues)
 
         if pairs:
             if self.pairs is None:
@@ -83,13 +93,16 @@ def laplacian_field(points: int, options: dict[str, Any]) -> Field:
     `options` holds what was given of dimension, diffusivity, spacing, velocity, boundary and
     reaction, None where the default serves.
     """
+    from analysis.clouds import Eigenvalues
     from analysis.model_problems import LinearProblem
 
     given = {name: value for name, value in options.items() if value is not None}
     # Checked here with the names of the options, although the problem checks its numbers as well.
-    for name in ("diffusivity", "spacing"):
-        for value in given.get(name, ()):
-            positive(f"--{name}", value)
+    for value in given.get("spacing", ()):
+        positive("--spacing", value)
+    for value in given.get("diffusivity", ()):
+        if value != 0:
+            positive("--diffusivity", value)
     for name in ("reaction", "velocity"):
         values = given.get(name, ())
         for value in values if isinstance(values, tuple) else (values,):
@@ -101,7 +114,9 @@ def laplacian_field(points: int, options: dict[str, Any]) -> Field:
         raise InputError("a dimension of 1, 2 or 3", dimension, "pass --dimension 2")
     axes = {name: _per_axis(name, given[name], dimension) for name in _PER_AXIS if name in given}
     problem = LinearProblem((points,) * dimension, **(given | axes))
-    values = problem.spectrum()
+    # Sines of multiples of pi are zeros: what rounding leaves of them is no news.
+    values = Eigenvalues.of(problem.spectrum()).snapped
+    values = values if values.imag.any() else values.real
     separable = problem.boundary == "periodic" or problem.symmetric
     rate = float(given.get("reaction", 0.0))
     title = _title(points, dimension, options)
@@ -154,7 +169,7 @@ def _not_normal(problem: Any, title: str, values: np.ndarray) -> Field:
         else [f"the operator is not normal; its norms are shown up to {LARGEST_MATRIX} points"]
     )
     matrix = problem_matrix(problem).toarray() if small else None
-    return Field(title, values, None, False, assumption, warnings, matrix=matrix)
+    return Field(title, values, None, False, assumption, warnings, matrix=matrix, transient=True)
 
 
 def file_field(path: str) -> Field:

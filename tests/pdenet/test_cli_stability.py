@@ -197,3 +197,52 @@ def test_damaged_files_end_in_one_line_or_a_verdict(
     if done.status == 2:
         assert done.err.count("\n") == 1
         assert done.err.startswith("pdenet: error: expected ")
+
+
+# Fields that are not normal, second-order readings, advice
+
+
+def test_a_field_that_is_not_normal_is_never_plainly_stable() -> None:
+    words = "--method euler --laplacian 40 --boundary neumann --velocity 1 --diffusivity 0.5"
+    done = run("stability", *words.split(), "--step", "1.9", "--json", "-")
+    assert done.status == 0 and done.json["stable"] is True
+    assert "EIGENVALUES STABLE" in done.err and "not normal" in done.err
+    assert done.json["contractive_step"] == 0.0
+    # I + h A of the bidiagonal matrix with rows (1, -1, 0), but for the ends.
+    A = np.diag(np.ones(39), -1) - np.eye(40)
+    A[0, 0] = 0.0
+    G = np.eye(40) + 1.9 * A
+    assert done.json["step_norm"] == pytest.approx(np.linalg.norm(G, 2), rel=1e-9)
+    assert done.json["largest_power_norm"] > 1e6
+    error = refused("stability", *words.split()[2:], "--advise", "10")
+    assert "whose eigenvalues tell its growth" in error
+
+
+def test_verlet_reads_a_laplacian_as_a_wave_equation() -> None:
+    done = run("stability", "--method", "verlet", "--laplacian", "64", "--json", "-")
+    assert done.json["largest_stable_step"] == 1.0  # 2 / sqrt(4)
+    assert any("y'' = A y" in warning for warning in done.json["warnings"])
+    assert run("stability", "--method", "verlet", "--laplacian", "64", "--step", "1").status == 1
+
+
+def test_advection_alone_central_and_upwind() -> None:
+    words = ["stability", "--laplacian", "64", "--diffusivity", "0", "--velocity", "1"]
+    done = run(*words, "--method", "leapfrog", "--json", "-")
+    assert done.json["largest_stable_step"] == pytest.approx(1.0)
+    assert "0 < h < 1" in done.json["statement"]
+    upwind = run(*words, "--advection", "upwind", "--method", "euler", "--json", "-")
+    assert upwind.json["largest_stable_step"] == pytest.approx(1.0)
+
+
+def test_advice_suits_all_layers_and_the_slowest_modes(tmp_path: Path) -> None:
+    weights = {"stiff": np.zeros((1, 1, 3, 3)), "slow": np.zeros((1, 1, 3, 3))}
+    weights["stiff"][0, 0, 1, 1], weights["slow"][0, 0, 1, 1] = 30.0, 1.0
+    file = tmp_path / "w.npz"
+    np.savez(file, **weights)
+    plans = run("stability", file, "--advise", "1", "--json", "-").json["prescription"]
+    assert plans
+    for plan in plans:
+        if plan["method"] == "backward-euler":
+            slow = (1 + plan["step_size"]) ** -plan["steps"]
+            assert plan["error"] >= abs(slow - math.exp(-1)) - 1e-12
+            assert plan["error"] <= 0.01
