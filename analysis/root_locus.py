@@ -104,6 +104,9 @@ def _chunk_exit(
     crossings = _crossings(alpha, sigma[rows], fixed_root)
     scale = 1 / np.abs(sigma[rows]).max(axis=1)
     low = np.zeros(len(rows))
+    one = sigma[rows].sum(axis=1)
+    # Growth of modes next to the axis can be slow: they are looked at far out as well.
+    slow = np.abs(one.real) <= 0.1 * np.abs(one)
     for high in [*crossings.T, np.full(len(rows), np.inf)]:
         alive = np.flatnonzero(low < best.step)
         ends, starts = high[alive], low[alive]
@@ -113,7 +116,7 @@ def _chunk_exit(
             middle = starts + width / 2
             real = width > 1e-10 * middle
             # Between two crossings one point decides, and the middle is far from both.
-            real &= last | (share == _BEHIND[0])
+            real &= (last & slow[alive]) | (share == _BEHIND[0])
             left = alive[real][outside_disc(alpha - middle[real, None] * sigma[rows[alive[real]]])]
             if len(left):
                 k = left[int(np.argmin(low[left]))]
