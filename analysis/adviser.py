@@ -70,8 +70,9 @@ class Plan:
         solves: linear or nonlinear solves with the field (the implicit part).
         order: order of the method.
         claim: what is safe: ``linear`` (no frozen mode grows) or ``non-expansive``.
-        error: the largest |R(h lambda)^steps - exp(T lambda)| over the eigenvalues, relative to
-            data of size one; None where the method keeps several values.
+        error: the largest |R(h lambda)^steps - exp(T lambda)|, relative to data of size one, over
+            the eigenvalues; of more than 8,192 over the 4,096 slowest and as many others. None
+            where the method keeps several values.
         limit: the largest step of the claim.
     """
 

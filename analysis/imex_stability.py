@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis import polynomial_roots
 from analysis.exact import Exact, sign_of
 from analysis.half_line import Exit, first_positive
 from analysis.imex_limits import ImexLimits, largest_stable, wedge_tangent
-from analysis.polynomial_roots import first_sign_change, sign_after
+from analysis.polynomial_roots import complex_roots, first_sign_change, sign_after
 from analysis.polynomials import Polynomial, add, multiply
 from analysis.stability import (
     imaginary_stability_interval,
@@ -105,7 +104,7 @@ class ImexStabilityFunction:
 
         Expanded powers cancel next to a pole of several stages; the stages themselves do not.
         """
-        poles = polynomial_roots.complex_roots(self.denominator)
+        poles = complex_roots(self.denominator)
         reach = float(np.abs(poles).min()) if poles.size else math.inf
         best = Exit(limit, -1)
         for row in rows:

@@ -148,6 +148,10 @@ def test_first_positive_by_roots_in_closed_form():
     assert first_positive(rows[2:], np.abs(rows[2:]), math.inf).step == pytest.approx(2.0)
     assert first_positive(rows[2:], np.abs(rows[2:]), 1.0) == (1.0, -1)
     assert first_positive(np.array([[0.0, 1e-30]]), np.array([[1.0, 1e-30]]), 5.0).step == 0.0
+    # What cancelled to zero leaves no noise behind that would hide the small ones.
+    small = np.array([[0.0, -1e-20, 1e-20]])
+    found = first_positive(small, np.array([[1.0, 1e-20, 1e-20]]), math.inf)
+    assert found.step == pytest.approx(1.0)
     far = np.array([[-1e12, 1e-12]])
     assert first_positive(far, np.abs(far), math.inf).step == pytest.approx(1e24)
 

@@ -93,6 +93,9 @@ def test_infinity_and_zero():
     assert unstable.real_interval == unstable.imaginary_interval == 0.0
     double = RootCondition.of(MultistepMethod("double", [-1, -1, 1, 1], [0, 2, 2, 0]))
     assert not double.zero_stable
+    # Without a step nothing forgives the double root, though it leaves -1 for no other z.
+    assert double.imaginary_interval == 0.0
+    assert double.first_exit(np.array([-1.0 + 1j]), math.inf).step == 0.0
 
 
 def brute_exit(found, eigenvalue, limit=60.0):
@@ -129,6 +132,16 @@ def test_the_limit_is_sharp_and_the_smallest_of_all(name, parts):
     steps = found.step * np.linspace(0, 0.999, 60)[1:]
     assert np.max(R(np.multiply.outer(steps, spectrum))) <= 1 + 1e-9
     assert R(found.step * 1.001 * spectrum[found.which]) > 1
+
+
+@pytest.mark.parametrize("distance", [1e-4, 1e-6, 1e-8])
+def test_small_limits_next_to_the_axis_keep_their_digits(distance):
+    """AB2 on -d + i leaves at about the cube root of 4 d, where the locus nearly turns back."""
+    eigenvalue = complex(-distance, 1.0)
+    found = condition("ab2").first_exit(np.array([eigenvalue]), math.inf).step
+    assert found == pytest.approx((4 * distance) ** (1 / 3), rel=0.05)
+    assert largest_root(method("ab2"), found * (1 - 1e-4) * eigenvalue) < 1
+    assert largest_root(method("ab2"), found * (1 + 1e-4) * eigenvalue) > 1
 
 
 def test_weakly_stable_methods_bear_no_damping():
