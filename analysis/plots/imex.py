@@ -23,15 +23,7 @@ from analysis.methods import Method, kind
 from analysis.methods import method as named
 from analysis.multistep_stability import ImexRootCondition
 from analysis.plots.planes import Complex, keep_shape, region_window, set_scale, thin
-from analysis.plots.style import (
-    FAINT,
-    GRADE_COLOURS,
-    INK,
-    NOTE,
-    REGION_EDGE,
-    short,
-    tidy,
-)
+from analysis.plots.style import FAINT, GRADE_COLOURS, INK, REGION_EDGE, legend_beside, short, tidy
 from analysis.stability import StabilityFunction
 from analysis.stability_of import Paired, Single, imex_limits, stability_of
 
@@ -82,14 +74,7 @@ def plot_imex_region(
     ax.axvline(0, color=FAINT, linewidth=0.8)
     if cloud is not None:
         handles += cloud.draw(ax)
-    ax.legend(
-        handles=handles,
-        frameon=False,
-        fontsize=NOTE,
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        borderaxespad=0.0,
-    )
+    legend_beside(ax, handles)
     equal = keep_shape(ax, "W")
     step = "" if cloud is None else f", h = {step_size:g}"
     return tidy(

@@ -24,7 +24,7 @@ from analysis.plots.planes import (
     single,
     thin,
 )
-from analysis.plots.style import FAINT, NOTE, Dashes, method_look, tidy
+from analysis.plots.style import FAINT, Dashes, legend_beside, method_look, tidy
 from analysis.stability_of import Single
 
 MOST_REGIONS = 16
@@ -64,14 +64,7 @@ def plot_regions(methods: Sequence[str | Method], ax: Axes, *, per_stage: bool =
         _draw_edge(function, scale, ax, colour, dashes)
         words = f"{name}{_side(function)}" + (f", work {scale:g}" if per_stage else "")
         handles.append(Line2D([], [], color=colour, ls=dashes, linewidth=1.6, label=words))
-    ax.legend(
-        handles=handles,
-        frameon=False,
-        fontsize=NOTE,
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        borderaxespad=0.0,
-    )
+    legend_beside(ax, handles)
     equal = keep_shape(ax, "W")
     z = "z / work of a step" if per_stage else "z"
     return tidy(

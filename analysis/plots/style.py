@@ -8,7 +8,7 @@ of 9 points is 12 pixels high.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -130,3 +130,15 @@ def signed(value: float) -> str:
     if "e" in text and abs(value) < 1e6:
         text = f"{value:.0f}"
     return text.replace("-", MINUS)
+
+
+def legend_beside(ax: Axes, handles: list[Any]) -> None:
+    """A legend to the right of the axes, at their top."""
+    ax.legend(
+        handles=handles,
+        frameon=False,
+        fontsize=NOTE,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        borderaxespad=0.0,
+    )
