@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from analysis.couplings import Full
 from analysis.grid import Grid
+from analysis.stencils import source_index
 from pdenet.operators.base import StencilOperator
 
 TOLERANCE = {torch.float32: 5e-6, torch.float64: 1e-12}
@@ -23,9 +25,34 @@ def random_images(*shape: int, dtype: torch.dtype, seed: int = 0) -> torch.Tenso
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
+def dense_operator(operator: StencilOperator, size: tuple[int, int]) -> np.ndarray:
+    """The matrix of ``linear`` from shifts: of padded images, of which the centres are kept."""
+    coupling = operator.coupling()
+    if operator.margin == (0, 0):
+        return coupling.to_dense(Grid(size, boundary=operator.boundary))
+    weight = coupling.dense_weight().detach().double().numpy()
+    still = Full(weight, dilation=coupling.dilation)
+    lines = [
+        source_index(n, p, operator.boundary) if p >= 0 else np.arange(-p, n + p)
+        for n, p in zip(size, operator.padding, strict=True)
+    ]
+    extension = np.kron(
+        *((line[:, None] == np.arange(n)) for line, n in zip(lines, size, strict=True))
+    )
+    matrix = still.to_dense(Grid(tuple(map(len, lines)), boundary="zeros"))
+    kept = [
+        np.arange(r, len(line) - r, operator.stride[0])
+        for r, line in zip(still.radius, lines, strict=True)
+    ]
+    pixels = (kept[0][:, None] * len(lines[1]) + kept[1]).ravel()
+    blocks = matrix.reshape(weight.shape[0], len(lines[0]) * len(lines[1]), weight.shape[1], -1)
+    kept_rows = blocks[:, pixels].reshape(weight.shape[0] * len(pixels), weight.shape[1], -1)
+    return (kept_rows @ extension).reshape(len(kept_rows), -1)
+
+
 def check_apply_equals_dense(operator: StencilOperator, size: tuple[int, int], dtype) -> None:
     """``linear`` and ``adjoint`` are the sparse matrix of shifts and its transpose."""
-    matrix = operator.coupling().to_dense(Grid(size, boundary=operator.boundary))
+    matrix = dense_operator(operator, size)
     x = random_images(2, operator.in_channels, *size, dtype=dtype)
     y = random_images(2, operator.out_channels, *operator.output_size(*size), dtype=dtype, seed=1)
     expected = torch.from_numpy(x.reshape(2, -1).numpy() @ matrix.T).reshape(y.shape)
@@ -73,21 +100,27 @@ def _symbol_by_sum(weight: np.ndarray, frequency: np.ndarray) -> np.ndarray:
     return np.sum(terms, axis=0)
 
 
-def check_equals_conv2d(operator: StencilOperator, size: tuple[int, int], dtype) -> None:
-    """``forward`` is ``torch.nn.Conv2d`` with the dense weight, and so is its gradient."""
+def check_equals_conv2d(operator: StencilOperator, size, dtype, reference=None) -> None:
+    """``forward`` is ``torch.nn.Conv2d`` with the dense weight, and so is its gradient.
+
+    The reference is a convolution of the same arguments; a 1x1 weight becomes the centre of it.
+    """
     dense = operator.coupling().dense_weight().detach()
-    reference = nn.Conv2d(
-        operator.in_channels,
-        operator.out_channels,
-        tuple(dense.shape[2:]),
-        operator.stride,
-        tuple(k // 2 for k in dense.shape[2:]),
-        bias=operator.bias is not None,
-        padding_mode=operator.padding_mode,
-        dtype=dtype,
-    )
+    if reference is None:
+        reference = nn.Conv2d(
+            operator.in_channels,
+            operator.out_channels,
+            tuple(dense.shape[2:]),
+            operator.stride,
+            operator.padding,
+            operator.dilation,
+            bias=operator.bias is not None,
+            padding_mode=operator.padding_mode,
+        )
+    reference = reference.to(dtype)
+    around = [(k - own) // 2 for k, own in zip(reference.kernel_size, dense.shape[2:], strict=True)]
     with torch.no_grad():
-        reference.weight.copy_(dense)
+        reference.weight.copy_(nn.functional.pad(dense, (around[1],) * 2 + (around[0],) * 2))
         if operator.bias is not None:
             reference.bias.copy_(operator.bias)
     x = random_images(2, operator.in_channels, *size, dtype=dtype, seed=5).requires_grad_()
@@ -98,12 +131,13 @@ def check_equals_conv2d(operator: StencilOperator, size: tuple[int, int], dtype)
     assert relative_error(*gradients) < TOLERANCE[dtype]
 
 
-def check_operator(operator: StencilOperator, size: tuple[int, int], dtype: torch.dtype) -> None:
+def check_operator(operator: StencilOperator, size, dtype: torch.dtype, reference=None) -> None:
     """The whole contract at one image size."""
     check_apply_equals_dense(operator, size, dtype)
     assert adjoint_defect(operator, size, dtype) < TOLERANCE[dtype]
-    check_equals_conv2d(operator, size, dtype)
-    if operator.padding_mode == "circular" and operator.stride == (1, 1):
+    check_equals_conv2d(operator, size, dtype, reference)
+    grid = (operator.padding_mode, operator.stride, operator.dilation, operator.margin)
+    if grid == ("circular", (1, 1), (1, 1), (0, 0)):
         check_plane_wave(operator, size, dtype)
 
 

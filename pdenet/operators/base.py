@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,8 +35,9 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
 class StencilOperator(nn.Module, ABC):
     """A convolution ``K y + b`` with a given coupling of its channels and its exact adjoint.
 
-    ``(K y)[o, x] = sum_i sum_p k[o, i, p] y[i, s x + p]`` on images ``(B, C, H, W)`` or
-    ``(C, H, W)``; output pixels ``ceil(H / s) x ceil(W / s)``. The arguments are those of
+    ``(K y)[o, x] = sum_i sum_p k[o, i, p] y[i, s x + d p - m]`` on images ``(B, C, H, W)`` or
+    ``(C, H, W)`` with stride ``s``, dilation ``d`` and margin ``m = padding - d (k - 1) / 2``, zero
+    by default; ``floor((n + 2 m - 1) / s) + 1`` output pixels an axis. The arguments are those of
     ``torch.nn.Conv2d`` in the same order, with padding that keeps the size as the default.
 
     Args:
@@ -43,8 +45,9 @@ class StencilOperator(nn.Module, ABC):
         out_channels: channels of the output.
         kernel_size: odd number of taps an axis.
         stride: distance of the output pixels, the same on both axes.
-        padding: ``"same"`` or ``(kernel_size - 1) / 2``, which is equal to it.
-        dilation: 1.
+        padding: pixels added on either side, a number or one an axis; ``"same"`` is
+            ``dilation (kernel_size - 1) / 2``, with any stride, and ``"valid"`` 0.
+        dilation: distance of neighbouring taps in pixels, the same on both axes.
         groups: number of groups where the coupling has them.
         bias: whether a number a channel is added to the output.
         padding_mode: ``zeros``, ``circular``, ``reflect`` or ``replicate``.
@@ -54,6 +57,8 @@ class StencilOperator(nn.Module, ABC):
 
     Attributes:
         bias: parameter ``(out_channels,)`` or None.
+        margin: ``m``, pixels by which the padding exceeds the reach of the stencil on either side
+            of the axes, negative where pixels at the edge are no centre of an output.
         boundary: the boundary condition of ``analysis.grid`` that the padding stands for.
         weights: number of weights of the coupling (theory §2), the bias not counted.
 
@@ -86,7 +91,8 @@ class StencilOperator(nn.Module, ABC):
         self.kernel_size, self.stride = _pair(kernel_size), _pair(stride)
         self.dilation, self.groups = _pair(dilation), groups
         self.padding_mode, self.five_point = padding_mode, five_point
-        self._check_arguments(padding)
+        self._check_arguments()
+        self.margin = self._find_margin(padding)
         self._check_structure()
         self.register_buffer("tap_index", None)
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -143,7 +149,7 @@ class StencilOperator(nn.Module, ABC):
             InputError: for another number of channels or axes, integers, or too small images.
         """
         self._check_images(x, self.in_channels)
-        check_image_size((x.shape[-2], x.shape[-1]), self.padding, self.padding_mode)
+        self._check_size((x.shape[-2], x.shape[-1]))
         return self._correlate(x) if x.ndim == 4 else self._correlate(x[None])[0]
 
     def adjoint(self, y: Tensor, size: tuple[int, int] | None = None) -> Tensor:
@@ -151,8 +157,8 @@ class StencilOperator(nn.Module, ABC):
 
         Args:
             y: images ``(B, out_channels, H', W')`` or ``(out_channels, H', W')``.
-            size: ``(H, W)`` of the input of ``linear``; by default ``stride`` times the size of
-                ``y``, the only possibility for stride 1.
+            size: ``(H, W)`` of the input of ``linear``; by default the largest that it maps to the
+                size of ``y`` (``stride`` times it where the margin is 0), for stride 1 the only.
 
         Raises:
             InputError: as ``linear``, and for a size that ``linear`` does not map to that of ``y``.
@@ -160,7 +166,8 @@ class StencilOperator(nn.Module, ABC):
         self._check_images(y, self.out_channels)
         pixels = (y.shape[-2], y.shape[-1])
         if size is None:
-            size = (pixels[0] * self.stride[0], pixels[1] * self.stride[1])
+            n, m = [self.stride[0] * n for n in pixels], self.margin
+            size = (n[0] - 2 * m[0], n[1] - 2 * m[1])
         elif self.output_size(*size) != pixels:
             raise InputError(
                 f"images of {' x '.join(map(str, self.output_size(*size)))} pixels, the output for "
@@ -168,14 +175,18 @@ class StencilOperator(nn.Module, ABC):
                 f"{pixels[0]} x {pixels[1]}",
                 "pass the size of the input of the operator",
             )
-        check_image_size(size, self.padding, self.padding_mode)
+        self._check_size(size)
         if y.ndim == 4:
             return self._correlate_adjoint(y, size)
         return self._correlate_adjoint(y[None], size)[0]
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Pixels of the output for an input of the given size, ``ceil(n / stride)`` an axis."""
-        return -(-height // self.stride[0]), -(-width // self.stride[1])
+        """Pixels of the output for an input of the given size, as ``torch.nn.Conv2d`` has them.
+
+        ``floor((n + 2 margin - 1) / stride) + 1`` an axis: ``ceil(n / stride)`` by default.
+        """
+        (rows, columns), (s, t) = self.margin, self.stride
+        return (height + 2 * rows - 1) // s + 1, (width + 2 * columns - 1) // t + 1
 
     def multiply_adds(self, height: int, width: int) -> int:
         """Multiply-adds of ``linear`` for one image of the given size (``K^T`` costs the same)."""
@@ -184,8 +195,8 @@ class StencilOperator(nn.Module, ABC):
 
     @property
     def padding(self) -> tuple[int, int]:
-        """Pixels added on either side of the axes, ``(k - 1) / 2``."""
-        return self.kernel_size[0] // 2, self.kernel_size[1] // 2
+        """Pixels added on either side of the axes."""
+        return self._padding_of(self.kernel_size)
 
     @property
     def boundary(self) -> str:
@@ -213,6 +224,8 @@ class StencilOperator(nn.Module, ABC):
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
         options = {
             f"stride={self.stride}": self.stride != (1, 1),
+            f"padding={self.padding}": self.margin != (0, 0),
+            f"dilation={self.dilation}": self.dilation != (1, 1),
             f"groups={self.groups}": self.groups != 1,
             "bias=False": self.bias is None,
             f"padding_mode={self.padding_mode!r}": self.padding_mode != "zeros",
@@ -223,21 +236,40 @@ class StencilOperator(nn.Module, ABC):
     # Tools of the subclasses.
 
     def _convolve(self, x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
-        """Dense stencils ``(o, i / groups, *k)`` over padded images, with the operator's stride."""
-        if self.padding_mode == "zeros":  # the convolution's own padding saves a copy
-            return functional.conv2d(x, weight, None, self.stride, self.padding, groups=groups)
-        padded = pad(x, self.padding, self.padding_mode)
-        return functional.conv2d(padded, weight, None, self.stride, groups=groups)
+        """Dense stencils ``(o, i / groups, *k)`` over padded images, with the operator's stride.
+
+        Stencils of any odd size: their centres meet the pixels that those of the operator meet.
+        """
+        padding = self._padding_of(weight.shape[2:])
+        own = self._own_padding(padding)
+        if own != padding:
+            x = pad(x, padding, self.padding_mode)
+        return functional.conv2d(x, weight, None, self.stride, own, self.dilation, groups)
 
     def _convolve_adjoint(
         self, y: Tensor, weight: Tensor, size: tuple[int, int], groups: int = 1
     ) -> Tensor:
         """Adjoint of ``_convolve``: the transposed convolution, then the adjoint of the padding."""
+        padding = self._padding_of(weight.shape[2:])
+        own, stride, m = self._own_padding(padding), self.stride, self.margin
         # Rows that the stride leaves over at the end of the axis: no output pixel saw them.
-        rest = ((size[0] - 1) % self.stride[0], (size[1] - 1) % self.stride[1])
-        own_padding = self.padding if self.padding_mode == "zeros" else (0, 0)
-        x = functional.conv_transpose2d(y, weight, None, self.stride, own_padding, rest, groups)
-        return x if own_padding == self.padding else pad_adjoint(x, self.padding, self.padding_mode)
+        rest = ((size[0] + 2 * m[0] - 1) % stride[0], (size[1] + 2 * m[1] - 1) % stride[1])
+        x = functional.conv_transpose2d(y, weight, None, stride, own, rest, groups, self.dilation)
+        return x if own == padding else pad_adjoint(x, padding, self.padding_mode)
+
+    def _padding_of(self, kernel_size: Sequence[int]) -> tuple[int, int]:
+        """Padding that puts the centres of stencils of this size where the operator's are."""
+        (m, n), d = self.margin, self.dilation[0]
+        return m + d * (kernel_size[0] // 2), n + d * (kernel_size[1] // 2)
+
+    def _own_padding(self, padding: tuple[int, int]) -> tuple[int, int]:
+        """The padding where the convolution can do it itself, which saves a copy, or none."""
+        return padding if self.padding_mode == "zeros" and min(padding) >= 0 else (0, 0)
+
+    def _grid_options(self) -> dict[str, Any]:
+        """What a coupling of ``analysis`` is told of the grid and the stencils."""
+        options = {"stride": self.stride[0], "dilation": self.dilation[0]}
+        return {**options, "five_point": self.five_point}
 
     def _tap_mask(self) -> np.ndarray:
         """Mask of the taps of a stencil that are weights, ``(k1, k2)``."""
@@ -262,7 +294,7 @@ class StencilOperator(nn.Module, ABC):
         zeros = stencils.new_zeros(*leading, self.kernel_size[0] * self.kernel_size[1])
         return zeros.index_copy(-1, self.tap_index, stencils).reshape(*leading, *self.kernel_size)
 
-    def _check_arguments(self, padding: str | int | tuple[int, int]) -> None:
+    def _check_arguments(self) -> None:
         """Raise InputError for arguments that no operator accepts."""
         if min(self.in_channels, self.out_channels) < 1:
             got = f"{self.in_channels} -> {self.out_channels}"
@@ -271,19 +303,34 @@ class StencilOperator(nn.Module, ABC):
             raise InputError(
                 "an odd kernel size, which has a centre", self.kernel_size, "pass 3 instead"
             )
-        if self.stride[0] != self.stride[1] or self.stride[0] < 1:
-            raise InputError("one stride of at least 1 for both axes", self.stride, "pass 1 or 2")
-        same = self.padding
-        if padding != "same" and (isinstance(padding, str) or _pair(padding) != same):
-            raise InputError(
-                f"padding 'same' or {same[0] if same[0] == same[1] else same} for kernel size "
-                f"{self.kernel_size}",
-                repr(padding),
-                "pass padding='same'; other paddings change the size of the image",
-            )
-        if self.dilation != (1, 1):
-            raise InputError("dilation 1", self.dilation, "use a larger kernel instead")
+        for name in ("stride", "dilation"):
+            one, other = getattr(self, name)
+            if one != other or one < 1:
+                expected = f"one {name} of at least 1 for both axes"
+                raise InputError(expected, (one, other), "pass 1 or 2")
         check_padding_mode(self.padding_mode)
+
+    def _find_margin(self, padding: str | int | tuple[int, int]) -> tuple[int, int]:
+        """Padding less the reach of the stencil; raises InputError for what is no padding."""
+        if padding == "same":
+            return 0, 0
+        pixels = (0, 0) if padding == "valid" else padding
+        if isinstance(pixels, str) or min(_pair(pixels)) < 0:
+            expected = "padding 'same', 'valid' or whole numbers of pixels"
+            raise InputError(expected, repr(padding), "pass padding='same'")
+        (p, q), d = _pair(pixels), self.dilation[0]
+        return p - d * (self.kernel_size[0] // 2), q - d * (self.kernel_size[1] // 2)
+
+    def _check_size(self, size: tuple[int, int]) -> None:
+        """Raise InputError where an image is too small for the padding or for one output pixel."""
+        check_image_size(size, self.padding, self.padding_mode)
+        if min(self.output_size(*size)) < 1:
+            least = [max(1, 1 - 2 * m) for m in self.margin]
+            raise InputError(
+                f"images of at least {least[0]} x {least[1]} pixels for padding {self.padding}",
+                f"{size[0]} x {size[1]}",
+                "use larger images or more padding",
+            )
 
     def _check_images(self, x: Tensor, channels: int) -> None:
         """Raise InputError for tensors that are not images with the given number of channels."""

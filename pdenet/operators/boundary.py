@@ -33,7 +33,7 @@ def check_image_size(size: tuple[int, int], radius: tuple[int, int], padding_mod
     """Raise InputError where an axis of ``size`` (H, W) has fewer pixels than its padding needs."""
     # Circular padding copies r pixels, reflection r pixels beside the edge.
     copied = {"circular": 0, "reflect": 1}
-    needed = [r + copied[padding_mode] if r and padding_mode in copied else 1 for r in radius]
+    needed = [r + copied[padding_mode] if r > 0 and padding_mode in copied else 1 for r in radius]
     if size[0] < needed[0] or size[1] < needed[1]:
         raise InputError(
             f"images of at least {needed[0]} x {needed[1]} pixels for {padding_mode} padding",
@@ -47,7 +47,7 @@ def pad(x: Tensor, radius: tuple[int, int], padding_mode: str) -> Tensor:
 
     Args:
         x: images ``(B, C, H, W)``.
-        radius: pixels added on either side of the two axes.
+        radius: pixels added on either side of the two axes; negative ones are taken away.
         padding_mode: a key of ``BOUNDARY_OF_PADDING``.
 
     Returns:
@@ -61,12 +61,22 @@ def pad(x: Tensor, radius: tuple[int, int], padding_mode: str) -> Tensor:
     """
     check_padding_mode(padding_mode)
     check_image_size((x.shape[-2], x.shape[-1]), radius, padding_mode)
+    x = _crop(x, radius)
+    radius = (max(radius[0], 0), max(radius[1], 0))
     if not any(radius):
         return x
     if padding_mode in _UNORDERED and x.device.type != "cpu":
         extended: Tensor = OrderedPadding.apply(x, radius, padding_mode)
         return extended
     return _extend(x, radius, padding_mode)
+
+
+def _crop(x: Tensor, radius: tuple[int, int]) -> Tensor:
+    """Images without the outer pixels of axes whose radius is negative."""
+    for axis, r in zip(_SPATIAL_AXES, radius, strict=True):
+        if r < 0:
+            x = x.narrow(axis, -r, x.shape[axis] + 2 * r)
+    return x
 
 
 def _extend(x: Tensor, radius: tuple[int, int], padding_mode: str) -> Tensor:
@@ -122,9 +132,10 @@ def pad_adjoint(y: Tensor, radius: tuple[int, int], padding_mode: str) -> Tensor
     """
     check_padding_mode(padding_mode)
     for axis, r in zip(_SPATIAL_AXES, radius, strict=True):
-        if r:
+        if r > 0:
             y = _fold_axis(y, axis, r, BOUNDARY_OF_PADDING[padding_mode])
-    return y
+    cropped = (max(-radius[0], 0), max(-radius[1], 0))
+    return _extend(y, cropped, "zeros") if any(cropped) else y
 
 
 def _fold_axis(y: Tensor, axis: int, radius: int, boundary: str) -> Tensor:

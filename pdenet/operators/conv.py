@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from analysis.couplings import (
     Circulant,
@@ -25,8 +24,8 @@ from pdenet.operators.base import StencilOperator
 class FullConv2d(StencilOperator):
     """A stencil in every block of the channel matrix: the ordinary convolution (theory §2).
 
-    ``(K y)[o, x] = sum_i sum_p k[o, i, p] y[i, s x + p]``; ``9 c_out c_in`` weights for 3x3, 5 in
-    place of 9 for five-point stencils. Arguments and errors as ``StencilOperator``.
+    ``(K y)[o, x] = sum_i sum_p k[o, i, p] y[i, s x + d p - m]``; ``9 c_out c_in`` weights for 3x3,
+    5 in place of 9 for five-point stencils. Arguments and errors as ``StencilOperator``.
 
     Attributes:
         weight: parameter ``(c_out, c_in, k1, k2)`` with the key and layout of ``torch.nn.Conv2d``,
@@ -56,14 +55,14 @@ class FullConv2d(StencilOperator):
     def coupling(self) -> Full:
         """The weights as ``analysis.couplings.Full``."""
         weight = self._dense_stencils(self.weight)
-        return Full(weight, stride=self.stride[0], five_point=self.five_point)
+        return Full(weight, **self._grid_options())
 
 
 class DepthwiseConv2d(StencilOperator):
     """A stencil in the diagonal blocks only: every channel for itself (theory §2).
 
-    ``(K y)[o, x] = sum_p k[o, p] y[o, s x + p]``; ``9 c`` weights for 3x3. Needs as many output as
-    input channels; ``groups`` may be 1 or their number. Arguments and errors as
+    ``(K y)[o, x] = sum_p k[o, p] y[o, s x + d p - m]``; ``9 c`` weights for 3x3. Needs as many
+    output as input channels; ``groups`` may be 1 or their number. Arguments and errors as
     ``StencilOperator``.
 
     Attributes:
@@ -113,14 +112,15 @@ class DepthwiseConv2d(StencilOperator):
     def coupling(self) -> Depthwise:
         """The weights as ``analysis.couplings.Depthwise``."""
         stencils = self.dense_stencils()
-        return Depthwise(stencils, stride=self.stride[0], five_point=self.five_point)
+        return Depthwise(stencils, **self._grid_options())
 
 
 class PointwiseConv2d(StencilOperator):
     """One number in every block: channels mix within a pixel (1x1 convolution, theory §2).
 
-    ``(K y)[o, x] = sum_i W[o, i] y[i, s x]``; ``c_out c_in`` weights. A larger ``kernel_size`` is
-    accepted, so that the class can take the place of any convolution, and reduced to its centre.
+    ``(K y)[o, x] = sum_i W[o, i] y[i, s x - m]``; ``c_out c_in`` weights. A larger ``kernel_size``
+    is accepted, so that the class can take the place of any convolution, and reduced to its centre;
+    so is the padding, whose rest is the margin ``m`` and may be negative.
     Arguments and errors as ``StencilOperator``.
 
     Attributes:
@@ -134,7 +134,7 @@ class PointwiseConv2d(StencilOperator):
     weight: nn.Parameter
 
     def _make_weights(self, factory: dict[str, Any]) -> None:
-        self.kernel_size = (1, 1)
+        self.kernel_size, self.dilation = (1, 1), (1, 1)  # the margin stays
         self.weight = self._new_stencils(self.out_channels, self.in_channels, factory=factory)
 
     @property
@@ -156,14 +156,15 @@ class PointwiseConv2d(StencilOperator):
 class LeanConv2d(StencilOperator):
     """Stencils on the diagonal, one number off it (arXiv 1805.07821; theory §2).
 
-    ``(K y)[o, x] = sum_i W[o, i] y[i, s x] + sum_{p != 0} k[o, p] y[o, s x + p]``, the second sum
-    for the first ``m = min(c_out, c_in)`` channels; ``c^2 + 8 c`` weights for 3x3. The centre of a
-    stencil is the diagonal of ``W`` and stored once. Arguments and errors as ``StencilOperator``.
+    ``(K y)[o, x] = sum_i W[o, i] y[i, s x - m] + sum_{p != 0} k[o, p] y[o, s x + d p - m]``, the
+    second sum for the first ``min(c_out, c_in)`` channels; ``c^2 + 8 c`` weights for 3x3. The
+    centre of a stencil is the diagonal of ``W`` and stored once. Arguments and errors as
+    ``StencilOperator``.
 
     Attributes:
         pointwise: parameter ``W``, ``(c_out, c_in)``.
-        stencils: parameter ``(m, 8)``, the taps around the centre in row-major order; ``(m, 4)``
-            for five-point stencils.
+        stencils: parameter ``(min(c_out, c_in), 8)``, the taps around the centre in row-major
+            order; 4 in place of 8 for five-point stencils.
 
     >>> LeanConv2d(8, 8).weights
     128
@@ -175,7 +176,9 @@ class LeanConv2d(StencilOperator):
 
     def _tap_mask(self) -> np.ndarray:
         mask = super()._tap_mask()
-        mask[self.padding] = False  # the centre belongs to the matrix
+        mask[self.kernel_size[0] // 2, self.kernel_size[1] // 2] = (
+            False  # the centre belongs to the matrix
+        )
         return mask
 
     def _make_weights(self, factory: dict[str, Any]) -> None:
@@ -192,16 +195,14 @@ class LeanConv2d(StencilOperator):
         return self.in_channels + int(self._tap_mask().sum())
 
     def _correlate(self, x: Tensor) -> Tensor:
-        mixed = functional.conv2d(x, self.pointwise[:, :, None, None], stride=self.stride)
         m = self._diagonal
+        mixed = self._convolve(x, self.pointwise[:, :, None, None])
         stencils = self._dense_stencils(self.stencils)[:, None]
         return _add_to_leading_channels(mixed, self._convolve(x[:, :m], stencils, m))
 
     def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
-        rest = ((size[0] - 1) % self.stride[0], (size[1] - 1) % self.stride[1])
-        matrix = self.pointwise[:, :, None, None]
-        mixed = functional.conv_transpose2d(y, matrix, stride=self.stride, output_padding=rest)
         m = self._diagonal
+        mixed = self._convolve_adjoint(y, self.pointwise[:, :, None, None], size)
         stencils = self._dense_stencils(self.stencils)[:, None]
         local = self._convolve_adjoint(y[:, :m], stencils, size, m)
         return _add_to_leading_channels(mixed, local)
@@ -209,7 +210,7 @@ class LeanConv2d(StencilOperator):
     def coupling(self) -> Lean:
         """The weights as ``analysis.couplings.Lean``."""
         stencils = self._dense_stencils(self.stencils)
-        return Lean(self.pointwise, stencils, stride=self.stride[0], five_point=self.five_point)
+        return Lean(self.pointwise, stencils, **self._grid_options())
 
 
 def _add_to_leading_channels(images: Tensor, addition: Tensor) -> Tensor:
@@ -223,7 +224,7 @@ def _add_to_leading_channels(images: Tensor, addition: Tensor) -> Tensor:
 class CirculantConv2d(StencilOperator):
     """Block ``(o, i)`` depends on ``(o - i) mod C`` only, ``C = max(c_out, c_in)`` (theory §2).
 
-    ``(K y)[o, x] = sum_i sum_p k[(o - i) mod C, p] y[i, s x + p]``; ``9 C`` weights for 3x3.
+    ``(K y)[o, x] = sum_i sum_p k[(o - i) mod C, p] y[i, s x + d p - m]``; ``9 C`` weights for 3x3.
     Applied through its dense weight: an FFT over the channels needs fewer operations but moves
     more memory, and gains only where there are many channels. Arguments and errors as
     ``StencilOperator``.
@@ -270,8 +271,7 @@ class CirculantConv2d(StencilOperator):
         return Circulant(
             self.dense_stencils(),
             (self.out_channels, self.in_channels),
-            stride=self.stride[0],
-            five_point=self.five_point,
+            **self._grid_options(),
         )
 
 
@@ -319,7 +319,7 @@ class GroupedConv2d(StencilOperator):
     def coupling(self) -> Grouped:
         """The weights as ``analysis.couplings.Grouped``."""
         weight = self._dense_stencils(self.weight)
-        return Grouped(weight, self.groups, stride=self.stride[0], five_point=self.five_point)
+        return Grouped(weight, self.groups, **self._grid_options())
 
 
 OPERATORS: dict[str, type[StencilOperator]] = {
@@ -343,6 +343,8 @@ def make_operator(
     *,
     kernel_size: int | tuple[int, int] = 3,
     stride: int | tuple[int, int] = 1,
+    padding: str | int | tuple[int, int] = "same",
+    dilation: int | tuple[int, int] = 1,
     groups: int = 1,
     bias: bool = True,
     padding_mode: str = "zeros",
@@ -360,7 +362,9 @@ def make_operator(
         out_channels,
         kernel_size,
         stride,
-        groups=groups,
+        padding,
+        dilation,
+        groups,
         bias=bias,
         padding_mode=padding_mode,
         five_point=five_point,

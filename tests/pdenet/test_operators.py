@@ -62,6 +62,50 @@ def test_contract_on_smallest_images(padding_mode):
             check_operator(operator, size, torch.float64)
 
 
+GEOMETRIES = [  # kernel size, stride, padding, dilation, image
+    (3, 1, 0, 1, (5, 4)),
+    (3, 2, "valid", 1, (6, 5)),
+    (3, 1, "same", 2, (5, 6)),
+    (3, 2, (3, 0), 2, (7, 8)),
+    (5, 2, 1, 1, (6, 7)),
+    ((1, 3), 1, (1, 2), 1, (4, 5)),
+    ((3, 1), 3, (0, 4), 2, (8, 6)),
+    (1, 2, 1, 1, (3, 4)),
+]
+
+
+@pytest.mark.parametrize("padding_mode", PADDINGS)
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+@pytest.mark.parametrize("coupling", COUPLINGS)
+def test_contract_of_every_geometry(coupling, geometry, padding_mode):
+    kernel_size, stride, padding, dilation, size = geometry
+    for channels in CHANNELS.get(coupling, [(4, 4), (3, 5)])[:2]:
+        options = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation}
+        operator = make(coupling, channels, padding=padding, padding_mode=padding_mode, **options)
+        same = padding == "same"  # which PyTorch refuses with a stride
+        words = {**options, "padding": dilation if same else padding, "padding_mode": padding_mode}
+        check_operator(operator, size, torch.float64, nn.Conv2d(*channels, **words))
+
+
+def test_default_size_of_the_adjoint_is_the_largest_that_fits():
+    for kernel_size, stride, padding, dilation, (height, width) in GEOMETRIES:
+        options = {"stride": stride, "padding": padding, "dilation": dilation}
+        operator = make("lean", kernel_size=kernel_size, **options)
+        pixels = operator.output_size(height, width)
+        found = operator.adjoint(torch.ones(1, 4, *pixels, dtype=torch.float64)).shape[2:]
+        assert operator.output_size(*found) == pixels
+        assert found[0] >= height and found[1] >= width
+        assert operator.output_size(found[0] + 1, found[1] + 1) == (pixels[0] + 1, pixels[1] + 1)
+
+
+def test_a_margin_changes_no_symbol_and_is_shown():
+    operator = LeanConv2d(4, 4, padding=0, dilation=2, bias=False)
+    assert operator.coupling().dilation == 2 and operator.margin == (-2, -2)
+    assert repr(operator) == (
+        "LeanConv2d(4, 4, kernel_size=(3, 3), padding=(0, 0), dilation=(2, 2), bias=False)"
+    )
+
+
 @pytest.mark.parametrize("padding_mode", PADDINGS)
 @pytest.mark.parametrize("radius", [(1, 1), (2, 0), (2, 3)])
 def test_padding_is_the_index_map_and_its_adjoint(padding_mode, radius):
@@ -205,9 +249,13 @@ def test_memory_format_and_autocast():
     ("build", "message"),
     [
         (lambda: FullConv2d(3, 3, 2), "expected an odd kernel size.*got \\(2, 2\\); pass 3"),
-        (lambda: FullConv2d(3, 3, 3, 1, 0), "expected padding 'same' or 1.*got 0; pass"),
-        (lambda: FullConv2d(3, 3, 3, 1, "valid"), "expected padding 'same' or 1.*got 'valid'"),
-        (lambda: FullConv2d(3, 3, dilation=2), "expected dilation 1, got \\(2, 2\\)"),
+        (lambda: FullConv2d(3, 3, 3, 1, -1), "expected padding 'same', 'valid' or.*got -1; pass"),
+        (lambda: FullConv2d(3, 3, 3, 1, "full"), "expected padding 'same', .*got 'full'"),
+        (lambda: FullConv2d(3, 3, dilation=(1, 2)), "one dilation of at least 1.*got \\(1, 2\\)"),
+        (
+            lambda: LeanConv2d(3, 3, padding=0)(torch.ones(1, 3, 2, 5)),
+            "at least 3 x 3 pixels for padding \\(0, 0\\), got 2 x 5",
+        ),
         (lambda: FullConv2d(3, 3, stride=0), "expected one stride of at least 1"),
         (lambda: FullConv2d(3, 3, groups=3), "expected groups=1 for the full.*GroupedConv2d"),
         (lambda: FullConv2d(0, 3), "expected at least one input"),
