@@ -61,7 +61,7 @@ def project(
     sizes = tuple(int(k) for k in weight.shape[2:])
     require(all(k % 2 for k in sizes), "an odd kernel size", sizes, "pad the stencil")
     weight = like(weight, weight)
-    options = {"stride": stride, "dilation": dilation}
+    options: dict[str, Any] = {"stride": stride, "dilation": dilation}
     if coupling == Pointwise.name:
         matrix = _centres(weight)
         return Pointwise(matrix, spatial_axes=len(sizes), **options)

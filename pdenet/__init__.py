@@ -1,16 +1,32 @@
 """Neural networks read as partial differential equations: train, inspect, judge the step size.
 
 `pdenet` stands on the package `analysis`, which is installed beside it. Import the defining
-module; this face holds the version alone, and refuses to start on a foreign `analysis`.
+module; this face holds the version and `convert`, and refuses to start on a foreign `analysis`.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
+
+_ON_DEMAND = {"convert": "pdenet.conversion.convert"}
+"""Names of this face that need torch, and the modules that define them."""
+
+
+def __getattr__(name: str) -> Any:
+    """`pdenet.convert`, imported when it is asked for: importing the package alone is quick."""
+    if name not in _ON_DEMAND:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_ON_DEMAND[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_ON_DEMAND]
 
 
 def _location(name: str) -> Path | None:

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from analysis.errors import unknown_name
 from pdenet import __version__
-from pdenet.cli import bench, compare, demo, inspect, method, spectrum, stability, train
+from pdenet.cli import bench, compare, convert, demo, inspect, method, spectrum, stability, train
 
 COMMANDS = (
     (demo.demo, demo.EXAMPLE),
@@ -23,6 +23,7 @@ COMMANDS = (
     (stability.stability, stability.EXAMPLE),
     (method.method, method.EXAMPLE),
     (compare.compare, compare.EXAMPLE),
+    (convert.convert, convert.EXAMPLE),
     (bench.bench, bench.EXAMPLE),
 )
 
