@@ -119,6 +119,25 @@ def projection_error(weight: Array, projected: Coupling) -> float:
     return min(_norm(rest) / norm, 1.0) if norm else 0.0
 
 
+def with_norm_of(weight: Array, projected: Coupling) -> Coupling:
+    """The nearest member of the structure among those of the norm of ``W``.
+
+    ``V = P W ||W|| / ||P W||``, in Frobenius norm:
+    ``||W - V||^2 = 2 ||W||^2 - 2 <P W, V>`` is least where ``V`` has the direction of ``P W``. On
+    white noise its outputs have the power that those of ``W`` have.
+
+    Args:
+        weight: dense weights, shape ``(c_out, c_in, *kernel_shape)``.
+        projected: what ``project`` made of them; returned as it is where it is zero.
+
+    >>> W = np.ones((1, 1, 3, 3))
+    >>> with_norm_of(W, project(W, "pointwise")).matrix
+    array([[3.]])
+    """
+    norm, remaining = _norm(detach(like(weight, weight))), _norm(detach(projected.dense_weight()))
+    return projected.times(norm / remaining) if remaining else projected
+
+
 def _norm(array: Array) -> float:
     return float(to_numpy(namespace(array).linalg.vector_norm(array)))
 

@@ -47,6 +47,9 @@ def convert(
     ] = None,
     groups: Annotated[int, typer.Option(metavar="G", help="Groups of the grouped coupling.")] = 4,
     five_point: Annotated[bool, typer.Option("--five-point", help="Drop the corners.")] = False,
+    keep_norm: Annotated[
+        bool, typer.Option("--keep-norm", help="Scale the nearest weights to the old norm.")
+    ] = False,
     size: Annotated[
         str | None, typer.Option(metavar="HxW", help="Image size, for the multiply-adds.")
     ] = None,
@@ -77,6 +80,7 @@ def convert(
             filter=filter_,
             groups=groups,
             five_point=five_point,
+            keep_norm=keep_norm,
             example=None if shape is None else _images(model, shape),
             inplace=True,
         )

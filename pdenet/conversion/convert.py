@@ -150,6 +150,7 @@ def convert(
     filter: Filter = None,
     groups: int = 4,
     five_point: bool = False,
+    keep_norm: bool = False,
     example: Tensor | tuple[Any, ...] | None = None,
     inplace: bool = False,
 ) -> Conversion:
@@ -174,6 +175,10 @@ def convert(
             that says whether to convert; a module used twice has two names.
         groups: number of groups of the grouped coupling.
         five_point: stencils without corners.
+        keep_norm: scale the nearest weights of every layer to the norm of its dense ones, so that
+            outputs keep their power. Under a normalisation this changes no output, but training:
+            weights that shrank move too fast there. Circulant weights, which are means of many,
+            train from a good start with it alone (``benchmarks/conversion.py``).
         example: input of the model, or a tuple of them, for the multiply-adds: one forward in
             inference mode, which hooks see.
         inplace: change the model itself in place of a deep copy.
@@ -197,7 +202,8 @@ def convert(
     calls = None if example is None else record_calls(model, example)
     before = _parameters(model)
     model = model if inplace else _copied(model)
-    converter = LayerConverter(coupling, groups, five_point, sparing=filter is None)
+    options = {"five_point": five_point, "keep_norm": keep_norm, "sparing": filter is None}
+    converter = LayerConverter(coupling, groups, **options)
     layers, replacements = [], {}
     for name, module in convolutions(model).items():
         used = None if calls is None else calls[name]

@@ -14,7 +14,7 @@ from analysis.backend import to_double
 from analysis.coupling import Coupling
 from analysis.couplings import Grouped
 from analysis.errors import InputError
-from analysis.projection import project, projection_error
+from analysis.projection import project, projection_error, with_norm_of
 from pdenet.conversion.costs import Call, Convolution, multiply_adds, weight_count
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.conv import OPERATORS
@@ -72,12 +72,15 @@ class LayerConverter:
         coupling: a key of ``pdenet.operators.conv.OPERATORS``.
         groups: number of groups of the grouped coupling.
         five_point: stencils without corners.
+        keep_norm: give the nearest weights the norm of the dense ones.
         sparing: keep what loses most for the little it costs: 1x1 layers and those that open a
             network, unless the coupling loses nothing.
     """
 
-    def __init__(self, coupling: str, groups: int, five_point: bool, *, sparing: bool) -> None:
-        self.coupling, self.five_point = coupling, five_point
+    def __init__(
+        self, coupling: str, groups: int, *, five_point: bool, keep_norm: bool, sparing: bool
+    ) -> None:
+        self.coupling, self.five_point, self.keep_norm = coupling, five_point, keep_norm
         self.groups = groups if coupling == Grouped.name else 1
         self.sparing = sparing and (coupling != "full" or five_point)
         self._made: dict[tuple[int, int], StencilOperator] = {}
@@ -154,7 +157,7 @@ class LayerConverter:
                 dense = Grouped(dense, module.groups).dense_weight()
             found = project(dense, self.coupling, groups=self.groups, five_point=self.five_point)
             error = projection_error(dense, found)
-            _load(operator, found)
+            _load(operator, with_norm_of(dense, found) if self.keep_norm else found)
         operator.to(weight.device)
         first = self._made.setdefault((id(weight), module.groups), operator)
         for name in names:

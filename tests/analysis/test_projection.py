@@ -9,7 +9,7 @@ import pytest
 
 from analysis.couplings import Circulant, Depthwise, Full, Grouped, Lean, Pointwise
 from analysis.errors import InputError
-from analysis.projection import dense_in, project, projection_error
+from analysis.projection import dense_in, project, projection_error, with_norm_of
 from analysis.stencils import star_mask
 
 NAMES = ("full", "depthwise", "pointwise", "lean", "circulant", "grouped")
@@ -129,6 +129,26 @@ def test_no_random_member_is_nearer(case) -> None:
         some = (near + scale * rng.standard_normal((20, len(vectors)))) @ vectors
         distances = np.linalg.norm(some - weight.ravel(), axis=1)
         assert (distances > error).all()
+
+
+@ALL
+def test_no_random_member_of_the_same_norm_is_nearer(case) -> None:
+    weight, vectors = drawn(case), embedded_basis(case)
+    found = dense_in(with_norm_of(weight, projected(weight, case)), case[2])
+    norm, distance = np.linalg.norm(weight), np.linalg.norm(weight - found)
+    assert np.linalg.norm(found) == pytest.approx(norm)
+    rng = np.random.default_rng(5)
+    near = np.linalg.lstsq(vectors.T, found.ravel(), rcond=None)[0]
+    for scale in (1e-3, 0.1, 1.0):
+        some = (near + scale * rng.standard_normal((20, len(vectors)))) @ vectors
+        some *= norm / np.linalg.norm(some, axis=1, keepdims=True)
+        assert (np.linalg.norm(some - weight.ravel(), axis=1) > distance).all()
+
+
+def test_a_projection_that_is_zero_has_no_norm_to_keep() -> None:
+    weight = np.eye(2)[:, ::-1, None, None] * np.ones((3, 3))
+    found = project(weight, "depthwise")
+    assert with_norm_of(weight, found) is found
 
 
 @ALL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -264,6 +265,18 @@ def test_five_point_conversions_drop_the_corners(coupling) -> None:
     reference = project(weight, coupling, groups=4, five_point=True)
     error = (weight - dense_in(reference, (3, 3))).norm() / weight.norm()
     assert found.layers[0].projection_error == pytest.approx(float(error))
+
+
+@EVERY
+def test_weights_keep_their_norm_where_that_is_asked_for(coupling) -> None:
+    layer = nn.Conv2d(16, 16, 3).double()
+    nearest = convert(layer, coupling, filter="").model.coupling().dense_weight()
+    found = convert(layer, coupling, filter="", keep_norm=True)
+    dense = found.model.coupling().dense_weight()
+    torch.testing.assert_close(dense.norm(), layer.weight.norm())
+    torch.testing.assert_close(dense / dense.norm(), nearest / nearest.norm())
+    cosine = float((nearest.norm() / layer.weight.norm()).detach())
+    assert found.layers[0].projection_error ** 2 + cosine**2 == pytest.approx(1)
 
 
 @pytest.mark.parametrize("coupling", ["lean", "pointwise", "circulant", "grouped"])
@@ -583,6 +596,32 @@ def test_factories_of_the_current_folder_are_found(tmp_path: Path, monkeypatch) 
 )
 def test_bad_input_to_the_command_is_one_line(words, part) -> None:
     assert part in refused("convert", *words)
+
+
+def test_the_command_keeps_norms_where_asked(tmp_path: Path) -> None:
+    norms = []
+    for option in ([], ["--keep-norm"]):
+        file = tmp_path / "a.safetensors"
+        assert (
+            run("convert", FACTORY, "--coupling", "pointwise", *option, "--out", file).status == 0
+        )
+        norms.append(load_file(file)["layer4.1.conv2.weight"].norm())
+    # A centre of nine equal taps has a third of the norm.
+    assert norms[1] / norms[0] == pytest.approx(3, rel=0.1)
+
+
+def test_the_benchmark_follows_every_coupling(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(pdenet.__file__).parents[1] / "benchmarks"))
+    script = importlib.import_module("conversion")
+    rows = script.rows(quick=True)
+    assert {(row["coupling"], row["start"]) for row in rows} == {
+        (coupling, start) for coupling in COUPLINGS for start in script.STARTS
+    }
+    full = next(row for row in rows if row["coupling"] == "full")
+    assert full["accuracy_converted"] == full["accuracy_before"]
+    for row in rows:
+        assert row["weight_ratio"] >= 1
+        assert 0 < row["tuned_least"] <= row["accuracy_tuned"] <= row["tuned_most"] <= 1
 
 
 def test_a_model_without_values_is_not_written(tmp_path: Path) -> None:
