@@ -1,4 +1,10 @@
-"""Implicit linear diffusion ``(I + h D^T D)^{-1}`` by FFT (theory §3, §4.5)."""
+"""Implicit linear diffusion ``(I + h D^T D)^{-1}`` and its exact flow (theory §3, §4.5).
+
+Three ways, by the structure of the operator. Circular padding: a division a Fourier mode for
+depthwise and circulant, a Hermitian solve of the channels a mode else; pointwise: one solve of the
+channels. Replicated edges with stencils even in each axis: the same in cosine modes. Everything
+else: conjugate gradients, preconditioned by the solve for circular padding.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +12,56 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from analysis.errors import InputError
-from analysis.grid import offsets
 from pdenet.operators.base import StencilOperator
-from pdenet.operators.conv import CirculantConv2d, DepthwiseConv2d
+from pdenet.operators.conv import OPERATORS, CirculantConv2d, LeanConv2d
+from pdenet.operators.implicit_point import attach_gradient, solve_without_gradient
+from pdenet.operators.implicit_solvers import has_cosine_modes
+from pdenet.operators.mode_solves import (
+    circular_modes,
+    cosine_modes,
+    from_circular_modes,
+    from_cosine_modes,
+    hermitian_exponential,
+    shifted_factor,
+)
+from pdenet.operators.normal_symbols import (
+    cosine_gram_matrices,
+    gram_matrices,
+    is_constant,
+    is_diagonal,
+    squared_cosine_symbol,
+    squared_symbol,
+    squared_symbol_of_all_modes,
+    weights_of,
+)
+from pdenet.operators.rebuilding import description_of, rebuild
+from pdenet.operators.transforms import (
+    DENSE_PIXELS,
+    cosine_basis,
+    filter_circular,
+    filter_dense,
+    hartley_basis,
+)
 
-SOLVABLE = (DepthwiseConv2d.name, CirculantConv2d.name)
-"""Couplings whose symbol is scalar in a Fourier basis: one number a mode to divide by."""
+SOLVABLE = tuple(OPERATORS)
+"""Couplings for which the solve exists: all of them."""
+NOMINAL_ITERATIONS = 20
+"""Iterations of conjugate gradients that ``solve_multiply_adds`` counts."""
 
 
 def solve_implicit_diffusion(operator: StencilOperator, y: Tensor, step_size: float) -> Tensor:
     """Solve ``(I + h D^T D) x = y``, one step of implicit Euler for ``y' = -D^T D y``.
 
-    Every Fourier mode is divided by ``1 + h |d(w)|^2``, where ``d`` is the symbol of the coupling
-    (for circulant after a Fourier transform of the channels as well). Differentiable in ``y`` and
-    in the weights; float32 and float64. Lower precisions are solved in float32, also under
-    autocast, because the transform does not exist in them.
+    Differentiable once in ``y`` and in the weights, forward and reverse, by the implicit function
+    theorem: a second solve with the same matrix, no stored iterations. Lower precisions are solved
+    in float32, also under autocast.
 
     Args:
-        operator: a depthwise or circulant ``D`` with circular padding, stride 1 and as many output
-            as input channels; its bias takes no part.
+        operator: ``D`` with stride 1, as many output as input channels and padding that keeps the
+            size; any coupling and padding mode. Its bias takes no part.
         y: images ``(B, C, H, W)``.
         step_size: ``h >= 0``, units of time.
 
@@ -34,80 +69,230 @@ def solve_implicit_diffusion(operator: StencilOperator, y: Tensor, step_size: fl
         Images ``(B, C, H, W)`` in the precision of ``y``; ``||x|| <= ||y||`` for every ``h``.
 
     Raises:
-        InputError: for an operator without such a transform, a negative step or other images.
+        InputError: for an operator that changes the size, a negative step or other images.
+
+    >>> from pdenet.operators.conv import PointwiseConv2d
+    >>> D = PointwiseConv2d(1, 1)
+    >>> _ = torch.nn.init.constant_(D.weight, 2.0)
+    >>> solve_implicit_diffusion(D, torch.ones(1, 1, 1, 2), 0.25).flatten().tolist()
+    [0.5, 0.5]
     """
-    check_solvable(operator)
-    if not (step_size >= 0 and math.isfinite(step_size)):
-        raise InputError("a step size of at least zero", step_size, "pass step_size=0.5")
-    if y.ndim != 4 or y.shape[1] != operator.in_channels:
-        expected = f"images of shape (B, {operator.in_channels}, H, W)"
-        raise InputError(expected, tuple(y.shape), "match the channels of the operator")
-    # Circulant operators are diagonal after a transform of the channels too, and the real
-    # transform halves the last axis only.
-    axes = (1, 2, 3) if isinstance(operator, CirculantConv2d) else (2, 3)
-    sizes = [y.shape[axis] for axis in axes]
+    _check(operator, y, step_size, "step size")
     with torch.autocast(y.device.type, enabled=False):
         working = y if y.dtype == torch.float64 else y.float()
-        modes = torch.fft.rfftn(working, dim=axes)
-        modes = modes / (1 + step_size * _squared_symbol(operator, working))
-        return torch.fft.irfftn(modes, s=sizes, dim=axes).to(y.dtype)
+        if is_constant(operator) or (is_diagonal(operator) and _circular(operator)):
+            return _filtered(operator, working, step_size, exponential=False).to(y.dtype)
+        return _solved(operator, working, step_size).to(y.dtype)
+
+
+def diffusion_flow(operator: StencilOperator, y: Tensor, time: float) -> Tensor:
+    """``exp(-t D^T D) y``, the exact flow of ``y' = -D^T D y``.
+
+    Differentiable in ``y`` and the weights, forward and reverse; precision as
+    ``solve_implicit_diffusion``.
+
+    Args:
+        operator: one for which ``flow_exists``.
+        y: images ``(B, C, H, W)``.
+        time: ``t >= 0``.
+
+    Returns:
+        Images ``(B, C, H, W)`` in the precision of ``y``; ``||x|| <= ||y||`` for every ``t``.
+
+    Raises:
+        InputError: for an operator without modes, a negative time or other images.
+
+    >>> from pdenet.operators.conv import PointwiseConv2d
+    >>> D = PointwiseConv2d(1, 1)
+    >>> _ = torch.nn.init.constant_(D.weight, 2.0)
+    >>> x = diffusion_flow(D, torch.ones(1, 1, 1, 1, dtype=torch.float64), math.log(2) / 4)
+    >>> round(x.item(), 12)
+    0.5
+    """
+    _check(operator, y, time, "time")
+    # Under a compiler the values of stencils cannot be looked at: it was done before.
+    if not torch.compiler.is_compiling() and not flow_exists(operator):
+        raise InputError(
+            "circular padding, or 'replicate' with 3x3 stencils even in each axis, for the exact "
+            "flow of diffusion",
+            f"padding_mode={operator.padding_mode!r}",
+            "choose circular padding or an implicit step",
+        )
+    with torch.autocast(y.device.type, enabled=False):
+        working = y if y.dtype == torch.float64 else y.float()
+        if is_constant(operator) or is_diagonal(operator):
+            return _filtered(operator, working, time, exponential=True).to(y.dtype)
+        if _circular(operator):
+            modes = circular_modes(working, operator.groups)
+            gram = gram_matrices(operator, _size(y), working)
+            flowed = hermitian_exponential(gram, time) @ modes
+            return from_circular_modes(flowed, y.shape).to(y.dtype)
+        modes = cosine_modes(working, operator.groups)
+        gram = cosine_gram_matrices(operator, _size(y), working)
+        return from_cosine_modes(hermitian_exponential(gram, time) @ modes, y.shape).to(y.dtype)
 
 
 def check_solvable(operator: StencilOperator) -> None:
-    """Raise InputError where ``(I + h D^T D)^{-1}`` is not one division a Fourier mode."""
-    if operator.name not in SOLVABLE:
-        raise InputError(
-            f"a {' or '.join(SOLVABLE)} coupling for implicit diffusion",
-            operator.name,
-            "choose one of them or an explicit method",
-        )
-    if operator.padding_mode != "circular":
-        raise InputError(
-            "padding_mode 'circular' for implicit diffusion",
-            repr(operator.padding_mode),
-            "choose it or an explicit method",
-        )
+    """Raise InputError unless ``I + h D^T D`` is a square matrix: ``D`` keeps size and channels."""
     if operator.stride != (1, 1) or operator.in_channels != operator.out_channels:
         raise InputError(
             "stride 1 and as many output as input channels for implicit diffusion",
             f"stride {operator.stride[0]}, {operator.in_channels} -> {operator.out_channels}",
             "use a square operator",
         )
+    if operator.output_size(64, 64) != (64, 64):
+        raise InputError(
+            "padding that keeps the size of images for implicit diffusion",
+            f"padding {operator.padding}",
+            "pass padding='same'",
+        )
 
 
-def _squared_symbol(operator: StencilOperator, y: Tensor) -> Tensor:
-    """``|d(w)|^2`` at the modes of the real transform of ``y``, shape ``(C, H, W // 2 + 1)``."""
-    # Not from a coupling, which checks values: inside a transform of torch.func there are none.
-    assert isinstance(operator, DepthwiseConv2d | CirculantConv2d)  # by check_solvable
-    stencils = operator.dense_stencils().to(y.dtype)
-    if isinstance(operator, CirculantConv2d):
-        stencils = torch.fft.fft(stencils, dim=0)
-    height, width = y.shape[-2:]
-    rows = _phases(height, height, operator.kernel_size[0], stencils)
-    columns = _phases(width, width // 2 + 1, operator.kernel_size[1], stencils)
-    symbol = torch.einsum("cpq,hp,wq->chw", stencils.to(rows.dtype), rows, columns)
-    return symbol.real.square() + symbol.imag.square()
+def is_iterative(operator: StencilOperator) -> bool:
+    """Whether the solve may iterate at run time, which formats without loops cannot hold.
 
-
-def _phases(n: int, count: int, taps: int, like: Tensor) -> Tensor:
-    """``exp(i w p)`` for the first ``count`` frequencies of ``n`` pixels, ``(count, taps)``.
-
-    Summed over offsets, not embedded in an image: stencils may be wider than the image.
+    True for neighbours across an edge that is not periodic. Stencils even in each axis with
+    replicated edges count as iterative: their values are looked at when the solve runs.
     """
-    p = torch.as_tensor(offsets((taps,)).ravel(), device=like.device)
-    # The product is reduced modulo n in integers, so that the angle keeps its digits in float32.
-    turns = torch.outer(torch.arange(count, device=like.device), p) % n
-    real = like.real.dtype if like.is_complex() else like.dtype
-    angle = turns.to(real) * (2 * math.pi / n)
-    return torch.polar(torch.ones_like(angle), angle)
+    return not (_circular(operator) or is_constant(operator))
+
+
+def flow_exists(operator: StencilOperator) -> bool:
+    """Whether ``diffusion_flow`` exists: circular padding, no neighbours, or cosine modes."""
+    return _circular(operator) or is_constant(operator) or has_cosine_modes(operator)
 
 
 def solve_multiply_adds(operator: StencilOperator, height: int, width: int) -> int:
     """Multiply-adds of ``solve_implicit_diffusion`` for one image, nominal.
 
     ``5 N log2 N`` operations for a complex transform of ``N`` points, half for real data, twice for
-    the way back, two operations a multiply-add: ``2.5 N log2 N`` in all, and one division a point.
+    the way back, two operations a multiply-add: ``2.5 N log2 N`` in all. Then one division a point
+    for depthwise and circulant; else, on half of the modes with four multiply-adds for a complex
+    one, two triangular solves and a factorisation that all images of a batch share. Pointwise:
+    factorisation, inverse and product. Iterative: ``NOMINAL_ITERATIONS`` times ``D``, ``D^T`` and a
+    solve with circular padding whose factorisation is counted once.
     """
+    return _setup(operator, height, width) + _application(operator, height, width)
+
+
+def flow_multiply_adds(operator: StencilOperator, height: int, width: int) -> int:
+    """Multiply-adds of ``diffusion_flow`` for one image, nominal.
+
+    As ``solve_multiply_adds`` with ``9 c^3`` for the eigenvalues and eigenvectors of a matrix of
+    ``c`` channels, and ``c^3`` for the exponential, in the place of its factorisation.
+    """
+    channels, pixels = operator.in_channels, height * width
+    if is_constant(operator):
+        return 10 * channels**3 + channels**2 * pixels
+    if is_diagonal(operator):
+        return _direct_application(operator, height, width)
+    size = channels // operator.groups
+    eigen = 20 * pixels * operator.groups * size**3
+    return eigen + _direct_application(operator, height, width)
+
+
+def _setup(operator: StencilOperator, height: int, width: int) -> int:
+    """What a batch of images shares."""
+    if is_diagonal(operator):
+        return 0
+    size, groups = operator.in_channels // operator.groups, operator.groups
+    if is_constant(operator):
+        return 2 * size**3  # W^T W, its factor, and the inverse from it
+    taps = math.prod(operator.kernel_size)
+    products = 1 if isinstance(operator, LeanConv2d) else taps**2
+    # size^3 / 6 for the factor, half of the modes, four for complex numbers.
+    return groups * (products * size**3 + math.ceil(height * width * size**3 / 3))
+
+
+def _direct_application(operator: StencilOperator, height: int, width: int) -> int:
     pixels, channels = height * width, operator.in_channels
     points = pixels * channels if isinstance(operator, CirculantConv2d) else pixels
-    return math.ceil(pixels * channels * (2.5 * math.log2(points) + 1))
+    transforms = math.ceil(2.5 * pixels * channels * math.log2(points))
+    if is_diagonal(operator):
+        return transforms + pixels * channels
+    return transforms + 2 * pixels * channels * channels // operator.groups
+
+
+def _application(operator: StencilOperator, height: int, width: int) -> int:
+    """What every image costs."""
+    if is_constant(operator):
+        return operator.in_channels**2 * height * width
+    direct = _direct_application(operator, height, width)
+    if not is_iterative(operator):
+        return direct
+    return NOMINAL_ITERATIONS * (2 * operator.multiply_adds(height, width) + direct)
+
+
+# The ways.
+
+
+def _circular(operator: StencilOperator) -> bool:
+    return operator.padding_mode == "circular"
+
+
+def _check(operator: StencilOperator, y: Tensor, number: float, what: str) -> None:
+    """Raise InputError before any work is done."""
+    check_solvable(operator)
+    if not (number >= 0 and math.isfinite(number)):
+        raise InputError(f"a {what} of at least zero", number, "pass 0.5, say")
+    if y.ndim != 4 or y.shape[1] != operator.in_channels or not y.is_floating_point():
+        expected = f"floating-point images of shape (B, {operator.in_channels}, H, W)"
+        got = f"{str(y.dtype).removeprefix('torch.')} of shape {tuple(y.shape)}"
+        raise InputError(expected, got, "match the channels of the operator")
+
+
+def _size(y: Tensor) -> tuple[int, int]:
+    return y.shape[-2], y.shape[-1]
+
+
+def _function(values: Tensor, number: float, *, exponential: bool) -> Tensor:
+    """``exp(-t s)`` or ``1 / (1 + h s)`` of squared symbols."""
+    return torch.exp(-number * values) if exponential else 1 / (1 + number * values)
+
+
+def _filtered(operator: StencilOperator, y: Tensor, number: float, *, exponential: bool) -> Tensor:
+    """Numbers a mode, or one matrix for all pixels: differentiable operations all through."""
+    if is_constant(operator):
+        gram = gram_matrices(operator, _size(y), y)[0, 0]
+        matrix = (
+            hermitian_exponential(gram, number)
+            if exponential
+            else torch.linalg.inv(
+                torch.eye(len(gram), dtype=y.dtype, device=y.device) + number * gram
+            )
+        )
+        return functional.conv2d(y, matrix[:, :, None, None])
+    if _circular(operator):
+        if isinstance(operator, CirculantConv2d) or y.shape[-2] * y.shape[-1] > DENSE_PIXELS:
+            axes = (1, 2, 3) if isinstance(operator, CirculantConv2d) else (2, 3)
+            values = squared_symbol(operator, _size(y), y)
+            return filter_circular(y, _function(values, number, exponential=exponential), axes)
+        basis = hartley_basis(_size(y), y)
+        values = squared_symbol_of_all_modes(operator, _size(y), y)
+    else:
+        down, across = (cosine_basis(n, y) for n in _size(y))
+        basis = torch.kron(down, across)
+        values = squared_cosine_symbol(operator, _size(y), y)
+        if isinstance(operator, CirculantConv2d):
+            multiplier = _function(values, number, exponential=exponential)
+            spectrum = down.T @ (y @ across)
+            modes = torch.fft.fft(spectrum, dim=1) * multiplier.reshape(-1, *_size(y))
+            return down @ (torch.fft.ifft(modes, dim=1).real @ across.T)
+    return filter_dense(y, _function(values, number, exponential=exponential), basis)
+
+
+def _solved(operator: StencilOperator, y: Tensor, step_size: float) -> Tensor:
+    """Values from a solver that carries no gradient, derivatives by the residual at them."""
+    weights = [weight.to(y.dtype) for weight in weights_of(operator)]
+    if any(weight.dtype != y.dtype for weight in weights_of(operator)):
+        operator = rebuild(description_of(operator), weights)
+    solver, tensors = "iterative", weights
+    if _circular(operator):
+        with torch.no_grad():
+            factor = shifted_factor(gram_matrices(operator, _size(y), y), step_size).detach()
+        solver, tensors = "modes", [factor, *weights]
+    description = description_of(operator)
+    x = solve_without_gradient(y, solver, step_size, description, tensors)
+    applied = operator.adjoint(operator.linear(x), _size(y))
+    residual = y - x - step_size * applied
+    return attach_gradient(x, residual, solver, step_size, description, tensors)
