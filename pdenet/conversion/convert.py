@@ -225,7 +225,7 @@ def _chosen(model: nn.Module, filter: Filter) -> set[str]:
         raise InputError("a torch.nn.Module", type(model).__name__, "pass the model itself")
     first = {module: name for name, module in convolutions(model).items()}
     if not first:
-        raise InputError("a model with convolutions", "none in it", "pass a model that has some")
+        raise InputError("a model with convolutions of torch", "none", "pass one that has some")
     named = [
         (name, module)
         for name, module in model.named_modules(remove_duplicate=False)
