@@ -17,21 +17,22 @@ from pdenet.operators.conv import OPERATORS
 
 
 def description_of(operator: StencilOperator) -> str:
-    """What ``rebuild`` needs beside the weights, as words that contain no spaces.
+    """What ``rebuild`` needs beside the weights, as words.
 
     >>> from pdenet.operators.conv import LeanConv2d
     >>> description_of(LeanConv2d(8, 8, padding_mode="reflect"))
-    'lean 8 8 3 3 1 1 1 reflect 0'
+    'lean 8 8 3 3 1 1 1 1 1 1 reflect 0'
     """
-    k, d = operator.kernel_size, operator.dilation
+    k, p, d = operator.kernel_size, operator.padding, operator.dilation
     return (
         f"{operator.name} {operator.in_channels} {operator.out_channels} {k[0]} {k[1]} "
-        f"{d[0]} {d[1]} {operator.groups} {operator.padding_mode} {int(operator.five_point)}"
+        f"{operator.stride[0]} {p[0]} {p[1]} {d[0]} {d[1]} {operator.groups} "
+        f"{operator.padding_mode} {int(operator.five_point)}"
     )
 
 
 def rebuild(description: str, weights: Sequence[Tensor]) -> StencilOperator:
-    """An operator without bias and with stride 1 whose weights are the given tensors themselves.
+    """An operator without bias whose weights are the given tensors themselves.
 
     >>> from pdenet.operators.conv import DepthwiseConv2d
     >>> D = DepthwiseConv2d(2, 2)
@@ -48,12 +49,14 @@ def rebuild(description: str, weights: Sequence[Tensor]) -> StencilOperator:
 @lru_cache(maxsize=256)
 def _template(description: str, device: torch.device) -> StencilOperator:
     name, *numbers, padding_mode, five_point = description.split()
-    channels, outputs, k1, k2, d1, d2, groups = map(int, numbers)
+    channels, outputs, k1, k2, stride, p1, p2, d1, d2, groups = map(int, numbers)
     with torch.random.fork_rng(devices=[]):  # its first weights are drawn and thrown away
         operator = OPERATORS[name](
             channels,
             outputs,
             (k1, k2),
+            stride,
+            (p1, p2),
             dilation=(d1, d2),
             groups=groups,
             bias=False,
