@@ -46,7 +46,7 @@ from pdenet.inspection.figures import cloud, margin_rows
 from pdenet.inspection.growth import pair_ratios
 from pdenet.inspection.report import inspect_run
 from pdenet.inspection.verdict import step_verdicts
-from pdenet.integrators import rk_step
+from pdenet.integrators.explicit import rk_step
 from pdenet.layers.terms import ParabolicTerm
 from pdenet.networks import NetworkConfig
 from pdenet.operators.conv import make_operator

@@ -1,165 +1,30 @@
 """Networks of time steps: opening, blocks, connectors and classifier, from a frozen configuration.
 
-The architecture of the parabolic networks of Ruthotto & Haber (arXiv 1804.04272, §5), with every
-channel coupling, right-hand side and time stepper of theory §2 and §3.
+The architecture of the networks of Ruthotto & Haber (arXiv 1804.04272, §5), with every channel
+coupling, right-hand side and time stepper of theory §2 and §3.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 from torch import Tensor, nn
 
-from analysis.errors import InputError, unknown_name
-from pdenet.layers.activations import ACTIVATIONS
-from pdenet.layers.block import Block, TimeStep, check_step_size, step_method
-from pdenet.layers.connector import POOLINGS, Connector
-from pdenet.layers.normalization import NORMALIZATIONS, make_normalization
-from pdenet.layers.terms import (
-    DIFFUSIONS,
-    REACTIONS,
-    DiffusionReactionTerm,
-    ParabolicTerm,
-    ResidualTerm,
-    Term,
-)
+from analysis.errors import InputError
+from analysis.time_basis import BASES
+from pdenet.layers.block import Block, TimeStep
+from pdenet.layers.connector import Connector
+from pdenet.layers.normalization import make_normalization
+from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm, ResidualTerm, Term
+from pdenet.layers.time_weights import BasisBlock
+from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm
+from pdenet.network_config import BLOCKS, NetworkConfig
 from pdenet.operators.base import StencilOperator
-from pdenet.operators.boundary import BOUNDARY_OF_PADDING
-from pdenet.operators.conv import OPERATORS, FullConv2d, PointwiseConv2d, make_operator
-from pdenet.operators.implicit import SOLVABLE
+from pdenet.operators.conv import FullConv2d, PointwiseConv2d, make_operator
 
-BLOCKS = ("parabolic", "residual", "diffusion-reaction")
-"""Right-hand sides of a network."""
-STENCILS = ("nine-point", "five-point")
-"""Shapes of the stencils of the blocks."""
-WEIGHTS_IN_TIME = ("per-step", "shared")
-"""Weights of their own for every time step of a block, or one set for all."""
-
-_CHOICES = {
-    "block": BLOCKS,
-    "coupling": tuple(OPERATORS),
-    "stencil": STENCILS,
-    "weights_in_time": WEIGHTS_IN_TIME,
-    "normalization": NORMALIZATIONS,
-    "activation": tuple(ACTIVATIONS),
-    "padding_mode": tuple(BOUNDARY_OF_PADDING),
-    "diffusion": DIFFUSIONS,
-    "reaction": REACTIONS,
-    "pooling": tuple(POOLINGS),
-}
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Everything that defines the architecture of a ``PDENet``.
-
-    Attributes:
-        in_channels: channels of the images.
-        classes: number of classes.
-        widths: channels of each block; the resolution is halved between blocks.
-        steps: time steps a block.
-        head_width: channels the classifier sees; None is the last width.
-        block: right-hand side, one of ``BLOCKS``.
-        coupling: coupling of the channels in the blocks (the diffusion operator of
-            diffusion-reaction), a name of ``analysis.couplings.COUPLINGS``.
-        groups: number of groups of the grouped coupling; others ignore it.
-        stencil: one of ``STENCILS``.
-        method: time stepper, an explicit method or ``ars111`` (made canonical).
-        step_size: ``h > 0``, units of time.
-        weights_in_time: one of ``WEIGHTS_IN_TIME``.
-        normalization: one of ``NORMALIZATIONS``; without it the inner operators have a bias.
-        activation: a name of ``ACTIVATIONS``.
-        padding_mode: boundary condition by PyTorch's name.
-        diffusion: one of ``DIFFUSIONS``, for diffusion-reaction only.
-        reaction: one of ``REACTIONS``, for diffusion-reaction only.
-        pooling: a name of ``POOLINGS``.
-
-    Raises:
-        InputError: for unknown names, numbers that are not positive and combinations that do not
-            exist.
-    """
-
-    in_channels: int = 1
-    classes: int = 10
-    widths: tuple[int, ...] = (16, 32)
-    steps: int = 3
-    head_width: int | None = None
-    block: str = "parabolic"
-    coupling: str = "lean"
-    groups: int = 4
-    stencil: str = "nine-point"
-    method: str = "euler"
-    step_size: float = 1.0
-    weights_in_time: str = "per-step"
-    normalization: str = "batch"
-    activation: str = "relu"
-    padding_mode: str = "zeros"
-    diffusion: str = "nonlinear"
-    reaction: str = "dissipative"
-    pooling: str = "average"
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.widths, list | tuple):
-            remedy = "pass widths=(16, 32)"
-            raise InputError("widths as a list of whole numbers", repr(self.widths), remedy)
-        object.__setattr__(self, "widths", tuple(self.widths))
-        for field, known in _CHOICES.items():
-            name = getattr(self, field)
-            if name not in known:
-                raise unknown_name(field.replace("_", " "), name, known)
-        self._check_numbers()
-        object.__setattr__(self, "method", step_method(self.method)[0])
-        self._check_combinations()
-
-    def _check_numbers(self) -> None:
-        if not self.widths:
-            raise InputError("at least one width", "none", "pass widths=(16, 32)")
-        counts = {f"widths[{i}]": width for i, width in enumerate(self.widths)}
-        counts |= {name: getattr(self, name) for name in ("in_channels", "classes", "steps")}
-        counts |= {"groups": self.groups, "head_width": self.output_width}
-        for name, value in counts.items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"a positive whole number for {name}", repr(value), "change it")
-        check_step_size(self.step_size)
-
-    def _check_combinations(self) -> None:
-        if self.coupling == "grouped" and any(width % self.groups for width in self.widths):
-            raise InputError(
-                f"widths that are multiples of groups={self.groups}",
-                self.widths,
-                "change the widths or the groups",
-            )
-        special = self.diffusion != "nonlinear" or self.reaction != "dissipative"
-        if self.block != "diffusion-reaction" and special:
-            raise InputError(
-                "block='diffusion-reaction' for the options diffusion and reaction",
-                repr(self.block),
-                "leave the options at their defaults or change the block",
-            )
-        if step_method(self.method)[1] is None:
-            self._check_implicit()
-
-    def _check_implicit(self) -> None:
-        needed = {
-            "block": ("diffusion-reaction",),
-            "diffusion": ("linear",),
-            "padding_mode": ("circular",),
-            "coupling": SOLVABLE,
-        }
-        for name, values in needed.items():
-            if getattr(self, name) not in values:
-                choices = " or ".join(map(repr, values))
-                raise InputError(
-                    f"{name}={choices} for the implicit method {self.method}",
-                    repr(getattr(self, name)),
-                    "change it or choose an explicit method such as euler",
-                )
-
-    @property
-    def output_width(self) -> int:
-        """Channels the classifier sees: ``head_width`` or the last width."""
-        return self.widths[-1] if self.head_width is None else self.head_width
+__all__ = ["BLOCKS", "NetworkConfig", "PDENet", "per_step"]
 
 
 class PDENet(nn.Module):
@@ -242,8 +107,9 @@ class PDENet(nn.Module):
 
     @property
     def smallest_side(self) -> int:
-        """Pixels an axis of an image must have to survive the poolings and the padding."""
-        last = 2 if self.config.padding_mode == "reflect" else 1
+        """Pixels an axis of an image must have for poolings, padding and normalisation."""
+        several = self.config.padding_mode == "reflect" or self.config.normalization == "instance"
+        last = 2 if several else 1
         return last * 2 ** (len(self.config.widths) - 1)
 
     def _check_images(self, images: Tensor) -> None:
@@ -288,45 +154,69 @@ class PDENet(nn.Module):
 
     def _make_block(self, width: int) -> Block:
         config = self.config
-        distinct = 1 if config.weights_in_time == "shared" else config.steps
+        distinct = {"per-step": config.steps, "shared": 1}
         steps = [
-            TimeStep(self._make_term(width), config.method, config.step_size)
-            for _ in range(distinct)
+            TimeStep(self._make_term(config.inner_width(width)), config.method, config.step_size)
+            for _ in range(distinct.get(config.weights_in_time, config.time_coefficients))
         ]
-        return Block(steps, config.steps)
+        if config.weights_in_time in BASES:
+            return BasisBlock(steps, config.steps, config.weights_in_time)
+        return Block(steps, config.steps, backpropagation=config.backpropagation)
 
     def _make_term(self, width: int) -> Term:
-        config = self.config
+        config, activation = self.config, self.config.activation
         if config.block == "diffusion-reaction":
             return self._make_diffusion_reaction(width)
+        inner = self._make_operator(config.coupling, width, bias=self._bias)
         normalization = make_normalization(config.normalization, width)
-        inner = self._make_operator(width, bias=self._bias)
         if config.block == "parabolic":
-            return ParabolicTerm(inner, normalization, config.activation)
-        second = self._make_operator(width, bias=False)
-        return ResidualTerm(inner, second, normalization, config.activation)
+            return ParabolicTerm(inner, normalization, activation)
+        if config.block == "second-order":
+            return SecondOrderTerm(inner, normalization, activation)
+        if config.block == "hamiltonian":
+            other = self._make_operator(config.coupling, width, bias=self._bias)
+            other_normalization = make_normalization(config.normalization, width)
+            return HamiltonianTerm(inner, normalization, other, other_normalization, activation)
+        second = self._make_operator(config.coupling, width, bias=False)
+        return ResidualTerm(inner, second, normalization, activation)
 
     def _make_diffusion_reaction(self, width: int) -> DiffusionReactionTerm:
         config = self.config
         linear = config.diffusion == "linear"
         return DiffusionReactionTerm(
-            self._make_operator(width, bias=self._bias and not linear),
+            self._make_operator(config.coupling, width, bias=self._bias and not linear),
             nn.Identity() if linear else make_normalization(config.normalization, width),
-            PointwiseConv2d(width, width, 1, bias=self._bias),
+            self._make_operator(config.reaction_coupling, width, bias=self._bias),
             make_normalization(config.normalization, width),
             config.activation,
             diffusion=config.diffusion,
             reaction=config.reaction,
         )
 
-    def _make_operator(self, width: int, *, bias: bool) -> StencilOperator:
+    def _make_operator(self, coupling: str, width: int, *, bias: bool) -> StencilOperator:
         config = self.config
         return make_operator(
-            config.coupling,
+            coupling,
             width,
             width,
-            groups=config.groups if config.coupling == "grouped" else 1,
+            kernel_size=1 if coupling == "pointwise" else 3,
+            groups=config.groups if coupling == "grouped" else 1,
             bias=bias,
             padding_mode=config.padding_mode,
             five_point=config.stencil == "five-point",
         )
+
+
+def per_step(network: PDENet) -> PDENet:
+    """The same map with weights of its own for every step in place of a basis in time.
+
+    A network without a basis is returned as it is.
+    """
+    if network.config.weights_in_time not in BASES:
+        return network
+    copied = copy.deepcopy(network)
+    copied.config = replace(network.config, weights_in_time="per-step", time_coefficients=2)
+    for index, block in enumerate(network.blocks):
+        assert isinstance(block, BasisBlock)
+        copied.blocks[index] = block.per_step()
+    return copied.train(network.training)

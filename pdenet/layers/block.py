@@ -4,52 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from analysis.errors import InputError
-from analysis.methods import lasting_name, method
-from analysis.stabilised import MAXIMUM_TABLE_STAGES, StabilisedMethod
+from analysis.errors import InputError, unknown_name
+from analysis.methods import Method
+from analysis.stabilised import StabilisedMethod
 from analysis.tableau import ButcherTableau
-from pdenet.integrators import Coefficients, coefficients_of, take_step
-from pdenet.layers.terms import DiffusionReactionTerm, Term
-from pdenet.operators.implicit import solve_multiply_adds
+from pdenet.integrators.choice import family_of, step_method, stepper_of
+from pdenet.integrators.stepper import Stepper
+from pdenet.layers.reversible import check_reversible, reversible_steps
+from pdenet.layers.terms import Term
 
-IMEX_METHODS = ("ars111",)
-"""Canonical names of the methods with implicit linear diffusion and explicit reaction."""
-
-
-def step_method(name: str) -> tuple[str, ButcherTableau | StabilisedMethod | None]:
-    """Canonical name of a method that a network can step with, and the exact method.
-
-    Returns:
-        The name and the explicit method, None for ``IMEX_METHODS``. The name of a table that is
-        not in the registry (a file, say) is the table itself, so that what is stored with a network
-        can be read everywhere.
-
-    Raises:
-        InputError: for unknown and for implicit methods, and for more stages than a table can have,
-            by which networks are inspected.
-
-    >>> step_method("imex-euler")
-    ('ars111', None)
-    """
-    found = method(str(name))
-    if found.name in IMEX_METHODS:
-        return found.name, None
-    if not isinstance(found, ButcherTableau | StabilisedMethod) or not found.explicit:
-        raise InputError(
-            "an explicit method or ars111 for the steps of a network",
-            repr(name),
-            "choose euler, heun, ssprk33 or rk4, or ars111 with linear diffusion",
-        )
-    if found.stages > MAXIMUM_TABLE_STAGES:
-        raise InputError(
-            f"at most {MAXIMUM_TABLE_STAGES} stages for the steps of a network",
-            f"{found.stages} of {name!r}",
-            "take more steps instead",
-        )
-    return lasting_name(found), found
+BACKPROPAGATIONS = ("stored", "reversible")
+"""Activations are kept for the backward pass, or recomputed by running the steps backwards."""
 
 
 def check_step_size(step_size: float) -> None:
@@ -62,20 +32,23 @@ def check_step_size(step_size: float) -> None:
 class TimeStep(nn.Module):
     """One step of a time stepper for ``y' = f(y)``: the layer of a network.
 
-    Explicit methods take their exact table, stabilised ones their recurrence; ``ars111`` (alias
-    ``imex-euler``) is ``y+ = (I + h D^T D)^{-1} (y + h R(y))`` for linear diffusion.
+    Any method of ``analysis.methods`` that fits the field: explicit Runge-Kutta methods by their
+    exact table and stabilised ones by their recurrence on every field; diagonally implicit ones by
+    proximal steps of a parabolic field; implicit-explicit pairs and Lie or Strang splitting on
+    diffusion and reaction; symplectic Euler and Stormer-Verlet on fields in two halves; multistep
+    methods in a ``Block``, which carries their history.
 
     Args:
         term: the right-hand side ``f``.
-        method: name of an explicit method of ``analysis.methods``, or of ``IMEX_METHODS``.
+        method: name of the method.
         step_size: ``h > 0``, units of time.
 
     Attributes:
         term: the right-hand side, with its operators as attributes.
         method: canonical name of the method.
         step_size: ``h``.
-        exact_method: the explicit method in exact numbers, None for ``ars111``.
-        coefficients: the same in float64, None for ``ars111``.
+        exact_method: the method in exact numbers.
+        stepper: the method in float64.
 
     Raises:
         InputError: for an unknown method, a step that is not positive, or a term that the method
@@ -88,46 +61,49 @@ class TimeStep(nn.Module):
         super().__init__()
         check_step_size(step_size)
         self.method, self.exact_method = step_method(method)
+        self.stepper: Stepper = stepper_of(self.exact_method)
         self.step_size = float(step_size)
-        self.coefficients: Coefficients | None = None
-        if self.exact_method is not None:
-            self.coefficients = coefficients_of(self.exact_method)
-        else:
-            if not isinstance(term, DiffusionReactionTerm):
-                raise InputError(
-                    f"a diffusion-reaction term for {self.method}",
-                    type(term).__name__,
-                    "choose an explicit method",
-                )
-            term.check_implicit()
+        term.check_method(family_of(self.exact_method))
         self.term = term
 
     @property
+    def family(self) -> str:
+        """What the method does, a name of ``pdenet.integrators.choice.FAMILIES``."""
+        return family_of(self.exact_method)
+
+    @property
     def tableau(self) -> ButcherTableau | None:
-        """Exact Butcher table of the explicit method, None for ``ars111``."""
-        if isinstance(self.exact_method, StabilisedMethod):
-            return self.exact_method.tableau
-        return self.exact_method
+        """Exact Butcher table of a Runge-Kutta method, None for the others."""
+        return table_of(self.exact_method)
 
-    def forward(self, y: Tensor) -> Tensor:
-        """State after the step, images ``(B, C, H, W)`` to the same shape."""
-        if self.coefficients is not None:
-            return take_step(self.coefficients, self.term, y, self.step_size)
-        assert isinstance(self.term, DiffusionReactionTerm)  # by the constructor
-        explicit = y.add(self.term.react(y), alpha=self.step_size)
-        return self.term.solve_implicit(explicit, self.step_size)
+    def forward(self, state: Any) -> Any:
+        """What the step makes of a state.
 
-    def multiply_adds(self, height: int, width: int) -> int:
-        """Multiply-adds of one step for one image: stages times those of the term."""
-        if self.coefficients is not None:
-            return self.coefficients.evaluations * self.term.multiply_adds(height, width)
-        assert isinstance(self.term, DiffusionReactionTerm)  # by the constructor
-        solve = solve_multiply_adds(self.term.diffusion_operator, height, width)
-        return self.term.reaction_multiply_adds(height, width) + solve
+        A tensor, the images ``(B, C, H, W)`` of a state, goes to the images after one step (of the
+        starting method, where the method needs a history). What ``stepper.begin`` returned goes to
+        the same for the next step.
+        """
+        term: Any = self.term
+        if not isinstance(state, Tensor):
+            return self.stepper.advance(term, state, self.step_size)
+        carried = self.stepper.begin(term, state)
+        return self.stepper.end(self.stepper.advance(term, carried, self.step_size))
+
+    def multiply_adds(self, height: int, width: int, earlier: int = 1_000) -> int:
+        """Multiply-adds of one step for one image, after so many earlier steps of its block."""
+        term: Any = self.term
+        return self.stepper.multiply_adds(term, height, width, earlier)
 
     def extra_repr(self) -> str:
         """Method and step size."""
         return f"method={self.method!r}, step_size={self.step_size}"
+
+
+def table_of(method: Method) -> ButcherTableau | None:
+    """The Butcher table of a Runge-Kutta method, None for the other kinds."""
+    if isinstance(method, StabilisedMethod):
+        return method.tableau
+    return method if isinstance(method, ButcherTableau) else None
 
 
 class Block(nn.Module):
@@ -136,26 +112,50 @@ class Block(nn.Module):
     Args:
         time_steps: as many as ``applications`` (weights per step), or one (shared).
         applications: number of steps taken.
+        backpropagation: a name in ``BACKPROPAGATIONS``.
 
     Attributes:
         steps: the distinct time steps, a ``ModuleList``. A shared one is stored once and applied
             several times, so that no tensors are tied.
         applications: number of steps taken.
+        backpropagation: as given.
 
     Raises:
-        InputError: for another number of time steps.
+        InputError: for another number of time steps, and for steps that are not reversible where
+            they have to be.
     """
 
-    def __init__(self, time_steps: Iterable[TimeStep], applications: int) -> None:
+    def __init__(
+        self,
+        time_steps: Iterable[TimeStep],
+        applications: int,
+        *,
+        backpropagation: str = "stored",
+    ) -> None:
         super().__init__()
         self.steps = nn.ModuleList(time_steps)
         self.applications = applications
-        if applications < 1 or len(self.steps) not in (1, applications):
+        self.backpropagation = backpropagation
+        self._check()
+
+    def _check(self) -> None:
+        if self.applications < 1 or len(self.steps) not in (1, self.applications):
             raise InputError(
-                f"one time step, or one for each of {applications} applications",
+                f"one time step, or one for each of {self.applications} applications",
                 len(self.steps),
                 "pass as many as are applied",
             )
+        if self.backpropagation not in BACKPROPAGATIONS:
+            raise unknown_name("backpropagation", self.backpropagation, BACKPROPAGATIONS)
+        if self.backpropagation == "reversible":
+            check_reversible(self.first.method)
+
+    @property
+    def first(self) -> TimeStep:
+        """The first time step; all have the same method."""
+        step = self.steps[0]
+        assert isinstance(step, TimeStep)
+        return step
 
     @property
     def shared(self) -> bool:
@@ -169,12 +169,24 @@ class Block(nn.Module):
             assert isinstance(step, TimeStep)
             yield step
 
+    def weights_in_time(self) -> Iterator[dict[str, Tensor]]:
+        """The trained numbers of every step by name, in order; a shared step comes once."""
+        for step in self.steps:
+            yield dict(step.named_parameters())
+
     def forward(self, y: Tensor) -> Tensor:
-        """State after all steps, images ``(B, C, H, W)`` to the same shape."""
-        for step in self.sequence():
-            y = step(y)
-        return y
+        """What is seen after all steps, images ``(B, C, H, W)`` to the same shape."""
+        stepper = self.first.stepper
+        term: Any = self.first.term
+        carried = stepper.begin(term, term.initial(y))
+        if self.backpropagation == "reversible" and not torch.compiler.is_compiling():
+            carried = reversible_steps(tuple(self.sequence()), carried)
+        else:
+            for step in self.sequence():
+                carried = step(carried)
+        return term.observed(stepper.end(carried))
 
     def multiply_adds(self, height: int, width: int) -> int:
         """Multiply-adds of all steps for one image."""
-        return sum(step.multiply_adds(height, width) for step in self.sequence())
+        steps = enumerate(self.sequence())
+        return sum(step.multiply_adds(height, width, earlier) for earlier, step in steps)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from analysis.errors import InputError, unknown_name
 
-NORMALIZATIONS = ("batch", "none")
-"""Names of the normalisations of a network."""
+NORMALIZATIONS = ("batch", "instance", "layer", "tv", "none")
+"""Names of the normalisations of a network, each with a scale and a shift a channel.
+
+Only ``batch`` and ``none`` are affine at inference; the others depend on the image at hand, so that
+the theorems do not cover them (theory §4.3).
+"""
 
 
 class ChannelAffine(nn.Module):
@@ -45,15 +50,67 @@ class ChannelAffine(nn.Module):
         return y * self.weight[:, None, None] + self.bias[:, None, None]
 
 
-def make_normalization(name: str, channels: int) -> nn.Module:
-    """Batch normalisation or none, by a name in ``NORMALIZATIONS``.
+class TotalVariationNorm(nn.Module):
+    """``y[c, x] -> s[c] y[c, x] / sqrt(sum_k y[k, x]^2 + eps) + t[c]``, pixel by pixel.
 
-    >>> make_normalization("none", 4)
-    Identity()
+    The normalisation of Ruthotto & Haber (arXiv 1804.04272, §5), with a scale and a shift.
+
+    Args:
+        channels: number of channels.
+        eps: keeps the root away from zero.
+
+    Attributes:
+        weight, bias: parameters ``s`` and ``t``, ``(channels,)``, ones and zeros at first.
+
+    >>> pixel = torch.tensor([3.0, 4.0], dtype=torch.float64).view(1, 2, 1, 1)
+    >>> TotalVariationNorm(2, eps=0.0)(pixel).flatten()
+    tensor([0.6000, 0.8000], dtype=torch.float64, grad_fn=<ViewBackward0>)
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-3) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Normalise images ``(B, channels, H, W)``."""
+        scaled = y * torch.rsqrt(y.square().sum(dim=1, keepdim=True) + self.eps)
+        return scaled * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+_MODULES: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
+    "layer": lambda channels: nn.GroupNorm(1, channels),
+    "tv": TotalVariationNorm,
+    "none": lambda channels: nn.Identity(),
+}
+
+
+def make_normalization(name: str, channels: int) -> nn.Module:
+    """The module of a normalisation by a name in ``NORMALIZATIONS``.
+
+    ``layer`` is over all channels and pixels of an image, ``instance`` over the pixels of a
+    channel, ``tv`` over the channels of a pixel.
+
+    >>> make_normalization("tv", 4)
+    TotalVariationNorm()
     """
     if name not in NORMALIZATIONS:
         raise unknown_name("normalization", name, NORMALIZATIONS)
-    return nn.BatchNorm2d(channels) if name == "batch" else nn.Identity()
+    return _MODULES[name](channels)
+
+
+def affine_at_inference(norm: nn.Module) -> bool:
+    """Whether ``inference_affine`` exists, which the theorems of theory §4 ask for.
+
+    >>> affine_at_inference(nn.BatchNorm2d(3)), affine_at_inference(nn.GroupNorm(1, 3))
+    (True, False)
+    """
+    if isinstance(norm, nn.BatchNorm2d):
+        return norm.running_mean is not None and norm.running_var is not None
+    return isinstance(norm, ChannelAffine | nn.Identity)
 
 
 def inference_affine(norm: nn.Module, channels: int) -> tuple[Tensor, Tensor]:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from analysis.errors import InputError, unknown_name
+from pdenet.integrators.choice import FAMILIES
 from pdenet.layers.activations import ACTIVATIONS, make_activation
+from pdenet.layers.proximal import PROXIMAL_EVALUATIONS, check_proximal, proximal_step
 from pdenet.operators.base import StencilOperator
-from pdenet.operators.implicit import check_solvable, solve_implicit_diffusion
+from pdenet.operators.implicit import (
+    check_solvable,
+    diffusion_flow,
+    flow_exists,
+    flow_multiply_adds,
+    solve_implicit_diffusion,
+    solve_multiply_adds,
+)
 
 DIFFUSIONS = ("nonlinear", "linear")
 """``-D^T sigma(N(D y))`` or ``-D^T D y``."""
@@ -18,24 +29,53 @@ REACTIONS = ("dissipative", "plain")
 
 
 class Term(nn.Module, ABC):
-    """A right-hand side: a module whose ``forward`` is ``f(y)``, images to images of equal shape.
+    """A right-hand side: a module whose ``forward`` is ``f(y)``, states to states of equal shape.
+
+    Which methods of ``pdenet.integrators.stepper.Field`` it has beyond that, ``families`` says.
 
     Args:
         activation: name of ``sigma`` in ``ACTIVATIONS``.
 
     Attributes:
         activation: the module of ``sigma``.
+        activation_name: its name.
         slope_bound: ``L``, the largest slope of ``sigma``.
+        families: names of ``pdenet.integrators.choice.FAMILIES`` that can step it.
     """
+
+    families: ClassVar[tuple[str, ...]] = ("explicit",)
 
     def __init__(self, activation: str) -> None:
         super().__init__()
         self.activation = make_activation(activation)
+        self.activation_name = activation
         self.slope_bound = ACTIVATIONS[activation]
 
+    def initial(self, y: Tensor) -> Tensor:
+        """The state that begins with images ``y``: the images themselves."""
+        return y
+
+    def observed(self, state: Tensor) -> Tensor:
+        """The images that a state shows: the state itself."""
+        return state
+
+    def check_method(self, family: str) -> None:
+        """Raise InputError where a family of methods cannot step this field as it is."""
+        if family not in self.families:
+            raise InputError(
+                f"a method that is {' or '.join(self.families)} for {type(self).__name__}",
+                f"one that is {family}: it {FAMILIES[family]}",
+                "choose another method or block",
+            )
+
     @abstractmethod
-    def multiply_adds(self, height: int, width: int) -> int:
-        """Multiply-adds of one evaluation of ``f`` for one image, the convolutions only."""
+    def multiply_adds(self, height: int, width: int, part: str = "whole") -> int:
+        """Multiply-adds of one evaluation for one image, the convolutions only.
+
+        Args:
+            height, width: of the images.
+            part: ``whole``, or what else of the field is evaluated, solved or followed.
+        """
 
     def _symmetric(self, operator: StencilOperator, normalization: nn.Module, y: Tensor) -> Tensor:
         """``-K^T sigma(N(K y + b))``, monotone for every ``K`` while the scale of ``N`` is >= 0."""
@@ -63,13 +103,26 @@ class ParabolicTerm(Term):
         self.operator = operator
         self.normalization = normalization
 
+    families = ("explicit", "implicit")
+
     def forward(self, y: Tensor) -> Tensor:
         """``f(y)`` for images ``(B, C, H, W)``."""
         return self._symmetric(self.operator, self.normalization, y)
 
-    def multiply_adds(self, height: int, width: int) -> int:
-        """Twice those of ``K``: once for ``K`` and once for ``K^T``."""
-        return 2 * self.operator.multiply_adds(height, width)
+    def check_method(self, family: str) -> None:
+        """Raise InputError where ``solve`` is needed and does not exist."""
+        super().check_method(family)
+        if family == "implicit":
+            check_proximal(self.operator, self.normalization, self.activation)
+
+    def solve(self, known: Tensor, scale: float) -> Tensor:
+        """``x`` with ``x = known + scale f(x)``: a proximal step, firmly non-expansive (§4.5)."""
+        return proximal_step(self.operator, self.normalization, self.activation, known, scale)
+
+    def multiply_adds(self, height: int, width: int, part: str = "whole") -> int:
+        """Twice those of ``K``, for ``K`` and for ``K^T``; a solve at the nominal iterations."""
+        evaluation = 2 * self.operator.multiply_adds(height, width)
+        return evaluation * (PROXIMAL_EVALUATIONS if part == "solve" else 1)
 
 
 class ResidualTerm(Term):
@@ -102,7 +155,7 @@ class ResidualTerm(Term):
         """``f(y)`` for images ``(B, C, H, W)``."""
         return self.second(self.activation(self.normalization(self.first(y))))
 
-    def multiply_adds(self, height: int, width: int) -> int:
+    def multiply_adds(self, height: int, width: int, part: str = "whole") -> int:
         """Those of both operators."""
         inner = self.first.output_size(height, width)
         return self.first.multiply_adds(height, width) + self.second.multiply_adds(*inner)
@@ -117,7 +170,7 @@ class DiffusionReactionTerm(Term):
     Args:
         diffusion_operator: ``D``; for linear diffusion without bias.
         diffusion_normalization: ``N_D``; for linear diffusion ``Identity``.
-        reaction_operator: ``W``, a pointwise operator.
+        reaction_operator: ``W``, pointwise or of another coupling.
         reaction_normalization: ``N_W``.
         activation: name of ``sigma``.
         diffusion: a name in ``DIFFUSIONS``.
@@ -162,6 +215,8 @@ class DiffusionReactionTerm(Term):
         self.reaction_operator = reaction_operator
         self.reaction_normalization = reaction_normalization
 
+    families = ("explicit", "implicit-explicit", "splitting")
+
     def forward(self, y: Tensor) -> Tensor:
         """``f(y)`` for images ``(B, C, H, W)``."""
         return self.diffuse(y) + self.react(y)
@@ -179,27 +234,55 @@ class DiffusionReactionTerm(Term):
             return self._symmetric(self.reaction_operator, self.reaction_normalization, y)
         return self.activation(self.reaction_normalization(self.reaction_operator(y)))
 
-    def check_implicit(self) -> None:
-        """Raise InputError where ``solve_implicit`` does not exist."""
-        if self.diffusion != "linear":
-            raise InputError(
-                "diffusion='linear' for an implicit step",
-                repr(self.diffusion),
-                "choose it or an explicit method",
-            )
-        check_solvable(self.diffusion_operator)
+    # The parts that methods of two parts ask for: reaction explicit, diffusion implicit.
 
-    def solve_implicit(self, y: Tensor, step_size: float) -> Tensor:
-        """``(I + h D^T D)^{-1} y``, see ``pdenet.operators.implicit``."""
-        return solve_implicit_diffusion(self.diffusion_operator, y, step_size)
+    explicit = react
+    implicit = diffuse
 
-    def multiply_adds(self, height: int, width: int) -> int:
-        """Twice those of ``D`` plus those of the reaction."""
-        return 2 * self.diffusion_operator.multiply_adds(height, width) + (
-            self.reaction_multiply_adds(height, width)
-        )
+    def check_method(self, family: str) -> None:
+        """Raise InputError where ``solve`` is needed and does not exist."""
+        super().check_method(family)
+        if family != "implicit-explicit":
+            return
+        if self.diffusion == "linear":
+            check_solvable(self.diffusion_operator)
+        else:
+            check_proximal(self.diffusion_operator, self.diffusion_normalization, self.activation)
 
-    def reaction_multiply_adds(self, height: int, width: int) -> int:
-        """Those of ``W``, twice where ``W^T`` follows."""
+    def solve(self, known: Tensor, scale: float) -> Tensor:
+        """``(I + scale D^T D)^{-1} known``, or the proximal step of the nonlinear diffusion."""
+        D = self.diffusion_operator
+        if self.diffusion == "linear":
+            return solve_implicit_diffusion(D, known, scale)
+        return proximal_step(D, self.diffusion_normalization, self.activation, known, scale)
+
+    @property
+    def exact_flow(self) -> bool:
+        """Whether the flow of the diffusion is known: linear, and diagonal after a transform."""
+        return self.diffusion == "linear" and flow_exists(self.diffusion_operator)
+
+    def flow(self, part: str, y: Tensor, time: float, substep: Callable[..., Tensor]) -> Tensor:
+        """``exp(-t D^T D) y`` where ``exact_flow``; other flows by ``substep(f, y, time)``."""
+        if part == "implicit" and self.exact_flow:
+            return diffusion_flow(self.diffusion_operator, y, time)
+        return substep(self.diffuse if part == "implicit" else self.react, y, time)
+
+    def multiply_adds(self, height: int, width: int, part: str = "whole") -> int:
+        """Twice those of ``D`` plus those of the reaction, or those of a part."""
+        diffusion = 2 * self.diffusion_operator.multiply_adds(height, width)
         applications = 2 if self.reaction == "dissipative" else 1
-        return applications * self.reaction_operator.multiply_adds(height, width)
+        reaction = applications * self.reaction_operator.multiply_adds(height, width)
+        parts = {
+            "whole": diffusion + reaction,
+            "explicit": reaction,
+            "implicit": diffusion,
+            "explicit flow": 0,
+            "implicit flow": 0,
+        }
+        if part == "implicit flow" and self.exact_flow:
+            return flow_multiply_adds(self.diffusion_operator, height, width)
+        if part == "solve":
+            if self.diffusion == "linear":
+                return solve_multiply_adds(self.diffusion_operator, height, width)
+            return PROXIMAL_EVALUATIONS * diffusion
+        return parts[part]

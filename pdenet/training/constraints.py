@@ -26,7 +26,7 @@ from analysis.stabilised import StabilisedMethod
 from analysis.stacked import Stacked
 from analysis.stencils import extension_norm
 from analysis.tableau import ButcherTableau
-from pdenet.layers.block import IMEX_METHODS, TimeStep
+from pdenet.layers.block import TimeStep
 from pdenet.layers.normalization import inference_affine
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm
 from pdenet.operators.base import StencilOperator
@@ -38,6 +38,9 @@ MARGIN = 1e-5
 
 DRIFT = 0.02
 """Share by which a bound may exceed its certificate before the certificate is renewed."""
+
+IMEX_METHODS = ("ars111",)
+"""Implicit-explicit methods whose explicit part alone has a limit: it is an Euler step."""
 
 Part = tuple[StencilOperator, nn.Module, float]
 """An operator, the normalisation behind it and the largest slope of what follows."""

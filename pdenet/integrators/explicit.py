@@ -7,7 +7,6 @@ cancel (50 stages of rkc2 in float32: 1e-5 instead of 1e-3).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,8 +16,7 @@ from torch import Tensor
 from analysis.errors import InputError
 from analysis.stabilised import StabilisedMethod
 from analysis.tableau import ButcherTableau
-
-Field = Callable[[Tensor], Tensor]
+from pdenet.integrators.stepper import Field, Map, Stepper
 
 
 @dataclass(frozen=True)
@@ -108,14 +106,14 @@ def coefficients_of(method: ButcherTableau | StabilisedMethod) -> Coefficients:
     return step_coefficients(method)
 
 
-def take_step(coefficients: Coefficients, f: Field, y: Tensor, h: float) -> Tensor:
+def take_step(coefficients: Coefficients, f: Map, y: Tensor, h: float) -> Tensor:
     """One step of ``y' = f(y)`` by the form that the coefficients are of."""
     if isinstance(coefficients, RecurrenceCoefficients):
         return recurrence_step(coefficients, f, y, h)
     return explicit_step(coefficients, f, y, h)
 
 
-def rk_step(tableau: ButcherTableau, f: Field, y: Tensor, h: float) -> Tensor:
+def rk_step(tableau: ButcherTableau, f: Map, y: Tensor, h: float) -> Tensor:
     """One step of an explicit Runge-Kutta method for the autonomous equation ``y' = f(y)``.
 
     ``k_i = f(y + h sum_{j < i} a_ij k_j)``, ``y+ = y + h sum_i b_i k_i`` (theory §3).
@@ -139,7 +137,7 @@ def rk_step(tableau: ButcherTableau, f: Field, y: Tensor, h: float) -> Tensor:
     return explicit_step(step_coefficients(tableau), f, y, h)
 
 
-def stabilised_step(method: StabilisedMethod, f: Field, y: Tensor, h: float) -> Tensor:
+def stabilised_step(method: StabilisedMethod, f: Map, y: Tensor, h: float) -> Tensor:
     """One step of a stabilised method for the autonomous equation ``y' = f(y)``.
 
     Its real stability interval grows with the square of the stages (theory §3).
@@ -160,7 +158,7 @@ def stabilised_step(method: StabilisedMethod, f: Field, y: Tensor, h: float) -> 
     return recurrence_step(recurrence_coefficients(method), f, y, h)
 
 
-def recurrence_step(coefficients: RecurrenceCoefficients, f: Field, y: Tensor, h: float) -> Tensor:
+def recurrence_step(coefficients: RecurrenceCoefficients, f: Map, y: Tensor, h: float) -> Tensor:
     """``stabilised_step`` with the coefficients at hand."""
     first = f(y)
     before, now = y, torch.add(y, first, alpha=h * coefficients.stages[0][3])
@@ -176,7 +174,7 @@ def recurrence_step(coefficients: RecurrenceCoefficients, f: Field, y: Tensor, h
     return now
 
 
-def explicit_step(coefficients: StepCoefficients, f: Field, y: Tensor, h: float) -> Tensor:
+def explicit_step(coefficients: StepCoefficients, f: Map, y: Tensor, h: float) -> Tensor:
     """``rk_step`` with the coefficients at hand.
 
     Looking them up hashes exact fractions, which can cost as much as a layer.
@@ -193,3 +191,22 @@ def _advance(y: Tensor, weights: tuple[float, ...], slopes: list[Tensor], h: flo
         if weight:
             y = torch.add(y, slope, alpha=h * weight)
     return y
+
+
+@dataclass(frozen=True)
+class ExplicitStepper(Stepper):
+    """An explicit Runge-Kutta or stabilised method, of the whole field.
+
+    Attributes:
+        coefficients: of the table or of the recurrence.
+    """
+
+    coefficients: Coefficients
+
+    def advance(self, field: Field, state: Tensor, h: float) -> Tensor:
+        """One step of ``y' = f(y)``."""
+        return take_step(self.coefficients, field, state, h)
+
+    def multiply_adds(self, field: Field, height: int, width: int, earlier: int) -> int:
+        """Stages times those of the field."""
+        return self.coefficients.evaluations * field.multiply_adds(height, width)

@@ -1,0 +1,1 @@
+"""Time steppers in torch, with the coefficients of ``analysis.methods``."""
