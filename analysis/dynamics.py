@@ -22,6 +22,7 @@ from analysis.stability import (
     real_stability_interval,
     stability_function,
 )
+from analysis.tableau import ButcherTableau
 
 GRADES = ("proved", "measured", "violated", "not-applicable")
 """What a claim can be, from the strongest (theory §4)."""
@@ -50,6 +51,24 @@ STATEMENTS = {
     "residual": "the stages of the method with the Lipschitz constant L ||K2|| ||S K1|| of f",
     "layer": "L ||S K|| times the norm of the pooling (theory §4.9)",
     "classifier": "||W|| / sqrt(H W), the norm of the global average times that of the matrix",
+    "splitting": (
+        "the flows of diffusion and reaction are non-expansive one by one: the exact one always, a "
+        "step within the limit of its part (theory §4.1, §4.5, §4.6)"
+    ),
+    "proximal": (
+        "an implicit Euler step of a monotone field is a proximal map, firmly non-expansive for "
+        "every h; other implicit methods within 2 r_cc (theory §4.2 and §4.5)"
+    ),
+    "frozen": (
+        "no mode of frozen coefficients grows exponentially for h omega strictly inside the "
+        "imaginary interval, omega^2 <= Lambda_1 Lambda_2 (theory §4.4); products of layers that "
+        "differ can grow"
+    ),
+    "stages": "the stages and solves of the method with the Lipschitz constants of its parts",
+    "not affine": (
+        "a normalisation that depends on the image is not affine at inference: no theorem applies, "
+        "growth is measured (theory §4.3)"
+    ),
     "symmetric growth": (
         "the Jacobian I - h K^T D K is symmetric: growth at most max(1, h Lambda - 1), and "
         "1 + h Lambda_- where gains are negative"
@@ -76,13 +95,13 @@ class StepLimits:
     nonexpansive: float
 
 
-def parabolic_limits(method: str, curvature: float) -> StepLimits:
+def parabolic_limits(method: str | ButcherTableau, curvature: float) -> StepLimits:
     """Step limits of a method on ``y' = -K^T sigma(S K y + b)`` (theory §4.1, §4.2).
 
     ``h <= beta / Lambda`` (linear) and ``h <= 2 r_cc / Lambda`` (non-expansive).
 
     Args:
-        method: name of an explicit Runge-Kutta method.
+        method: a Runge-Kutta method or its name.
         curvature: ``Lambda = L ||S^(1/2) K||^2`` or a bound of it, in 1 / time.
 
     Raises:
@@ -101,7 +120,7 @@ def parabolic_limits(method: str, curvature: float) -> StepLimits:
 
 
 def parabolic_growth(
-    method: str, step_size: float, curvature: float, negative_curvature: float = 0.0
+    method: str | ButcherTableau, step_size: float, curvature: float, negative_curvature: float = 0.0
 ) -> float:
     """Certified Lipschitz constant of one step on a monotone field.
 
@@ -110,7 +129,7 @@ def parabolic_growth(
     of ``lipschitz_growth``.
 
     Args:
-        method: name of an explicit Runge-Kutta method.
+        method: a Runge-Kutta method or its name.
         step_size: ``h``.
         curvature: ``Lambda`` of the channels with non-negative gains.
         negative_curvature: ``L ||S_-^(1/2) K||^2`` of the channels with negative gains, which are
@@ -133,7 +152,7 @@ def parabolic_growth(
     return lipschitz_growth(method, step_size * max(curvature, negative_curvature))
 
 
-def lipschitz_growth(method: str, lipschitz: float) -> float:
+def lipschitz_growth(method: str | ButcherTableau, lipschitz: float) -> float:
     """Lipschitz constant of one step by its stages, for ``h`` times the Lipschitz constant of f.
 
     ``l_i = 1 + z sum_j |a_ij| l_j`` and ``1 + z sum_i |b_i| l_i`` with ``z = h Lip(f)``.

@@ -33,10 +33,10 @@ from analysis.plots.style import (
 
 
 def plot_margins(layers: Sequence[Mapping[str, Any]], ax: Axes) -> Axes:
-    """Step size over its non-expansive limit, one bar a layer (theory §4.1, §4.2).
+    """Step size over the limit of its claim, one bar a layer (theory §4.1, §4.2, §4.4).
 
     Args:
-        layers: with the keys ``name, grade, step_size, nonexpansive_limit, growth_certified,
+        layers: with the keys ``name, grade, step_size, limit, growth_certified,
             measured_growth`` of an inspection; a layer without step or limit (None) has no bar.
         ax: the axes; ``rows_height(len(layers))`` inches are enough.
 
@@ -60,7 +60,7 @@ def plot_margins(layers: Sequence[Mapping[str, Any]], ax: Axes) -> Axes:
             _write(ax, row, left, f"{layer['grade']}: no limit to keep", FAINT)
         elif ratio == np.inf:
             ax.barh(row, right - left, left=left, height=0.62, color=colour, zorder=2)
-            _write(ax, row, left, "never non-expansive", "white")
+            _write(ax, row, left, "no step is small enough", "white")
         elif ratio > 0:
             ax.barh(row, ratio - left, left=left, height=0.62, color=colour, zorder=2)
             # Between the end of the bar and the line there may be no room for a number.
@@ -76,7 +76,7 @@ def plot_margins(layers: Sequence[Mapping[str, Any]], ax: Axes) -> Axes:
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right / left < 2e3 else (1,)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    label = "step size / largest non-expansive step size"
+    label = "step size / limit of the claim"
     tidy(ax, xlabel=label)
     ax.set_title("Step size against its limit", fontsize=TITLE, loc="left", color=INK, pad=26)
     return ax
@@ -84,7 +84,7 @@ def plot_margins(layers: Sequence[Mapping[str, Any]], ax: Axes) -> Axes:
 
 def _ratio(layer: Mapping[str, Any]) -> float | None:
     """``h / limit``: None without a limit, infinite for a limit of zero."""
-    step, limit = layer.get("step_size"), layer.get("nonexpansive_limit")
+    step, limit = layer.get("step_size"), layer.get("limit")
     if step is None or limit is None or np.isnan(limit):
         return None
     return float(step) / float(limit) if limit > 0 else np.inf

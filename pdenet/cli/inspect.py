@@ -74,7 +74,7 @@ def show_layers(output: Output, layers: list[dict[str, Any]]) -> None:
     table = new_table("layer", "coupling", *numbers, "grade", right=numbers)
     for layer in layers:
         grade = layer["grade"]
-        limit, step = layer["nonexpansive_limit"], layer["step_size"]
+        limit, step = layer["limit"], layer["step_size"]
         table.add_row(
             Text(short_name(layer["name"])),
             layer["coupling"] or layer["kind"],
@@ -86,9 +86,9 @@ def show_layers(output: Output, layers: list[dict[str, Any]]) -> None:
         )
     output.console.print(table)
     output.console.print(
-        "limit: certified non-expansive step; growth: measured worst case of one step; certified: "
-        "its bound. proved: with a limit, distances never grow; without one, they grow no more "
-        "than certified",
+        "limit: of the claim, certified; growth: measured worst case of one step; certified: its "
+        "bound. proved: with a limit, distances never grow (hamiltonian, second-order: no frozen "
+        "mode does); without one, they grow no more than certified",
         style="dim",
     )
 

@@ -174,6 +174,7 @@ def _draw(out: Path, free: Inspection, constrained: Inspection) -> list[str]:
         clouds |= {f"{name}, {short_name(v.layer.name)}": cloud(v) for v in steps}
         rows += [row | {"name": f"{name}, {row['name']}"} for row in margin_rows(found.verdicts)]
     method = region_method(step_verdicts(free.verdicts)[0])
+    assert method is not None  # the demo trains parabolic steps of forward Euler
     height = rows_height(len(rows))
     files = {
         "spectra.png": figure_bytes(

@@ -16,9 +16,14 @@ from analysis.grid import Grid
 from analysis.spectra import singular_values
 from pdenet.files import write_atomic
 from pdenet.inspection.hints import gains_of
+from pdenet.inspection.monotone_steps import IMEX_EULER
+from pdenet.inspection.theory import affine
 from pdenet.inspection.verdict import Verdict, step_verdicts
+from pdenet.inspection.wave_steps import Wave, wave_parts
 from pdenet.layers.block import TimeStep
 from pdenet.layers.terms import DiffusionReactionTerm, ResidualTerm
+from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm
+from pdenet.operators.conv import PointwiseConv2d
 
 
 def cloud(verdict: Verdict) -> np.ndarray:
@@ -26,11 +31,13 @@ def cloud(verdict: Verdict) -> np.ndarray:
 
     Full slopes ``L`` in every unit, the periodic symbol at the size of the features: for a
     monotone field ``-h sigma((L S)^(1/2) K)^2``, for a residual one ``h L eig(K2^ S K1^)``, for a
-    plain reaction ``h eig(-D^* S D + J_R)`` (theory §4.7, §4.10c). A picture of the spectrum, not
-    a bound.
+    plain reaction ``h eig(-D^* S D + J_R)`` (theory §4.7, §4.10c), for oscillating fields ``+-i h
+    omega`` (theory §4.4). A picture of the spectrum, not a bound.
     """
     step, size = verdict.layer.module, verdict.layer.size
     assert isinstance(step, TimeStep)
+    if isinstance(step.term, HamiltonianTerm | SecondOrderTerm):
+        return _oscillations(step, step.term, size)
     if verdict.theory.scaled is not None:
         values = to_numpy(singular_values(verdict.theory.scaled, Grid(size)))
         return np.asarray(-step.step_size * values**2, dtype=complex)
@@ -44,14 +51,35 @@ def cloud(verdict: Verdict) -> np.ndarray:
         )
         return np.asarray(step.step_size * term.slope_bound * np.linalg.eigvals(outer @ inner))
     assert isinstance(term, DiffusionReactionTerm)
-    reaction = to_numpy(term.reaction_operator.coupling().double().dense_weight())[:, :, 0, 0]
-    rates = gains_of(term.reaction_operator, term.reaction_normalization).numpy()
-    jacobian = term.slope_bound * rates[:, None] * reaction
+    rates = gains_of(term.reaction_operator, term.reaction_normalization)
+    reaction = term.reaction_operator.coupling().double().scale_rows(term.slope_bound * rates)
     slope = 1.0 if term.diffusion == "linear" else term.slope_bound
     scaling = slope * gains_of(term.diffusion_operator, term.diffusion_normalization)
     diffusion = term.diffusion_operator.coupling().double()
-    values = frozen_symbol_eigenvalues(diffusion, scaling, jacobian, frequencies)
+    if isinstance(term.reaction_operator, PointwiseConv2d):
+        jacobian = to_numpy(reaction.dense_weight())[:, :, 0, 0]
+        values = frozen_symbol_eigenvalues(diffusion, scaling, jacobian, frequencies)
+    else:
+        D = np.asarray(to_numpy(_dense_symbol(diffusion, frequencies)))
+        R = np.asarray(to_numpy(_dense_symbol(reaction, frequencies)))
+        rows = scaling.numpy()[:, None]
+        values = np.linalg.eigvals(R - D.conj().swapaxes(1, 2) @ (rows * D)).ravel()
     return np.asarray(step.step_size * values)
+
+
+def _oscillations(step: TimeStep, term: Wave, size: tuple[int, int]) -> np.ndarray:
+    """``+-i h omega``, ``omega^2`` the eigenvalues of the product of the two Gram symbols."""
+    frequencies = Grid(size).half_frequencies()[0]
+    product: np.ndarray | None = None
+    for operator, normalization in wave_parts(term):
+        rates = term.slope_bound * gains_of(operator, normalization).clamp(min=0)
+        scaled = operator.coupling().double().scale_rows(rates.sqrt())
+        K = np.asarray(to_numpy(_dense_symbol(scaled, frequencies)))
+        gram = K.conj().swapaxes(1, 2) @ K
+        product = gram if product is None else product @ gram
+    assert product is not None
+    omega = np.sqrt(np.maximum(np.linalg.eigvals(product).real.ravel(), 0.0))
+    return np.concatenate([1j * step.step_size * omega, -1j * step.step_size * omega])
 
 
 def _dense_symbol(coupling: Coupling, frequencies: np.ndarray) -> Array:
@@ -74,16 +102,17 @@ def draw_figures(folder: Path, verdicts: Sequence[Verdict]) -> list[str]:
     steps = step_verdicts(verdicts)
     if not steps:
         return []
-    clouds = {short_name(v.layer.name): cloud(v) for v in steps}
-    method = region_method(steps[0])
     rows = margin_rows(verdicts)
     height = rows_height(len(steps))
     files = {
-        "spectra.png": figure_bytes(
-            lambda ax: plot_spectra_over_region(method, clouds, ax), width=9.0, height=height
-        ),
         "margins.png": figure_bytes(lambda ax: plot_margins(rows, ax), width=9.0, height=height),
     }
+    method = region_method(steps[0])
+    if method is not None:
+        clouds = {short_name(v.layer.name): cloud(v) for v in steps}
+        files["spectra.png"] = figure_bytes(
+            lambda ax: plot_spectra_over_region(method, clouds, ax), width=9.0, height=height
+        )
     monotone = [v for v in steps if v.theory.scaled is not None]
     if monotone:
         worst = max(monotone, key=lambda v: (v.theory.curvature or 0.0) * (v.theory.step_size or 0))
@@ -102,14 +131,18 @@ def draw_figures(folder: Path, verdicts: Sequence[Verdict]) -> list[str]:
     return paths
 
 
-def region_method(verdict: Verdict) -> str:
+def region_method(verdict: Verdict) -> str | None:
     """The method whose stability region the spectrum of a step is drawn over.
 
-    Of an implicit-explicit method it is that of the explicit part.
+    Of IMEX Euler it is that of the explicit part; None for other methods of two parts and for
+    multistep methods, whose steps are no function of one eigenvalue.
     """
     step = verdict.layer.module
-    assert isinstance(step, TimeStep)
-    return "euler" if step.tableau is None else step.method
+    if not isinstance(step, TimeStep) or not affine(step):
+        return None
+    if step.method == IMEX_EULER:
+        return "euler"
+    return None if step.tableau is None else step.method
 
 
 def margin_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:

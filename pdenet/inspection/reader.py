@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pdenet.integrators.multistep import MultistepStepper
 from pdenet.layers.block import Block
 from pdenet.layers.connector import Connector
-from pdenet.networks import PDENet
+from pdenet.networks import PDENet, per_step
 
 Map = Callable[[Tensor], Tensor]
 
@@ -44,8 +45,11 @@ class Layer:
 
 
 def double_inference(network: PDENet) -> PDENet:
-    """A copy in float64 and inference mode, on the CPU, without gradients of the weights."""
-    double = copy.deepcopy(network).cpu().double().eval()
+    """A copy in float64 and inference mode, on the CPU, without gradients of the weights.
+
+    Weights that are functions of time become those of the steps they stand for.
+    """
+    double = per_step(copy.deepcopy(network).cpu().double().eval())
     return double.requires_grad_(False)
 
 
@@ -64,18 +68,31 @@ def read_layers(network: PDENet, images: Tensor) -> list[Layer]:
     ):
         assert isinstance(block, Block)
         assert isinstance(connector, Connector)
-        inputs: list[list[Tensor]] = [[] for _ in block.steps]
-        for number, step in enumerate(block.sequence()):
-            inputs[0 if block.shared else number].append(y)
-            y = step(y)
-        for number, (step_module, seen) in enumerate(zip(block.steps, inputs, strict=True)):
-            name = f"blocks.{index}.steps.{number}"
-            layers.append(Layer(name, "step", step_module, step_module, torch.cat(seen), len(seen)))
+        layers += _steps_of(f"blocks.{index}", block, y)
+        y = block(y)
         layers.append(Layer(f"connectors.{index}", "connector", connector, connector, y))
         y = connector(y)
     classify = layer_map(network, "classifier")
     layers.append(Layer("classifier", "classifier", network.classifier, classify, y))
     return layers
+
+
+def _steps_of(name: str, block: Block, y: Tensor) -> list[Layer]:
+    """The time steps of a block with the states that reach them.
+
+    A multistep method is one layer: what it remembers between steps is no state.
+    """
+    if isinstance(block.first.stepper, MultistepStepper):
+        return [Layer(name, "step", block, block, y)]
+    inputs: list[list[Tensor]] = [[] for _ in block.steps]
+    state = block.first.term.initial(y)
+    for number, step in enumerate(block.sequence()):
+        inputs[0 if block.shared else number].append(state)
+        state = step(state)
+    return [
+        Layer(f"{name}.steps.{number}", "step", module, module, torch.cat(seen), len(seen))
+        for number, (module, seen) in enumerate(zip(block.steps, inputs, strict=True))
+    ]
 
 
 def layer_map(network: PDENet, name: str) -> Map:

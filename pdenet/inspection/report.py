@@ -198,12 +198,13 @@ def _write_pairs(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, str]:
             continue
         growth = verdict.growth
         with torch.no_grad():
-            images = verdict.layer.apply(torch.stack([growth.first, growth.second]))
+            first, second = verdict.pair
+            images = verdict.layer.apply(torch.stack([first, second]))
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
-            first=growth.first.numpy(),
-            second=growth.second.numpy(),
+            first=first.numpy(),
+            second=second.numpy(),
             first_image=images[0].numpy(),
             second_image=images[1].numpy(),
             growth=np.array(growth.value),

@@ -33,9 +33,9 @@ class SubSteps(TimeStep):
             y = super().forward(y)
         return y
 
-    def multiply_adds(self, height: int, width: int) -> int:
+    def multiply_adds(self, height: int, width: int, earlier: int = 1_000) -> int:
         """Multiply-adds of all sub-steps for one image."""
-        return self.count * super().multiply_adds(height, width)
+        return self.count * super().multiply_adds(height, width, earlier)
 
 
 def explicit_plan(verdict: Verdict, claim: str) -> Plan | None:

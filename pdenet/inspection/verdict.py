@@ -8,10 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from analysis.dynamics import GRADES, product
-from pdenet.inspection.crosscheck import NON_EXPANSIVE, Theory, theory_of
+from pdenet.inspection.crosscheck import FROZEN, NON_EXPANSIVE, Theory, theory_of
 from pdenet.inspection.growth import Growth, measure_growth
 from pdenet.inspection.reader import Layer
+from pdenet.inspection.wave_steps import FrozenMode, fastest_mode
+from pdenet.layers.block import TimeStep
 
 SEPARATION = 1e-9
 """Excess over one, beyond rounding, from which a pair counts as separated."""
@@ -28,6 +33,7 @@ class Verdict:
         grade: one of ``GRADES``.
         contradicted: whether a pair of inputs contradicts the claim of the layer.
         warnings: sentences of theory and measurement.
+        mode: of a claim about frozen coefficients beyond its limit, the mode that grows most.
     """
 
     layer: Layer
@@ -36,6 +42,15 @@ class Verdict:
     grade: str
     contradicted: bool
     warnings: tuple[str, ...]
+    mode: FrozenMode | None = None
+
+    @property
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """The two inputs that are kept as evidence: a state and that plus its growing mode."""
+        if self.mode is None:
+            return self.growth.first, self.growth.second
+        y, z = self.mode.state.chunk(2, dim=0)
+        return self.mode.state, torch.cat((y + self.mode.mode, z))
 
     def to_json(self, measured_on: str, counter_pair: str | None) -> dict[str, Any]:
         """The keys of the command-line contract for one layer."""
@@ -53,10 +68,12 @@ class Verdict:
             "curvature": theory.curvature,
             "linear_limit": theory.linear_limit,
             "nonexpansive_limit": theory.nonexpansive_limit,
+            "limit": theory.limit,
             "claim": theory.claim,
             "grade": self.grade,
             "statement": theory.statement,
             "growth_certified": theory.growth_certified,
+            "frozen_radius": None if self.mode is None else self.mode.radius,
             "measured_growth": self.growth.value,
             "measured_random": self.growth.random,
             "measured_on_data": self.growth.data,
@@ -77,19 +94,26 @@ def judge(layer: Layer, *, seed: int = 0) -> Verdict:
         directions=theory.directions,
         points=theory.points,
     )
-    return grade(layer, theory, growth)
+    mode = None
+    if theory.claim == FROZEN and not theory.proved:
+        assert isinstance(layer.module, TimeStep)
+        mode = fastest_mode(layer, layer.module, theory.points)
+    return grade(layer, theory, growth, mode)
 
 
-def grade(layer: Layer, theory: Theory, growth: Growth) -> Verdict:
+def grade(layer: Layer, theory: Theory, growth: Growth, mode: FrozenMode | None = None) -> Verdict:
     """The grade of a claim.
 
     *proved*: the theorem holds with its constants. *violated*: a pair of inputs contradicts the
-    claim. *measured*: beyond the theorem, but no pair contradicts the claim. A measured growth
-    above a certified one contradicts theory or program, whatever the claim.
+    claim (of frozen coefficients: a state at which a mode grows). *measured*: beyond the theorem,
+    but no pair contradicts the claim. *not-applicable*: no theorem speaks of the layer. A measured
+    growth above a certified one contradicts theory or program, whatever the claim.
     """
     warnings = list(theory.warnings)
     if not math.isfinite(growth.value):
         warnings.append("the growth could not be measured: values are not finite")
+        return Verdict(layer, theory, growth, "not-applicable", False, tuple(warnings))
+    if not theory.applicable:
         return Verdict(layer, theory, growth, "not-applicable", False, tuple(warnings))
     if growth.value > theory.growth_certified * (1 + growth.allowance) + growth.allowance:
         warnings.append(
@@ -97,6 +121,8 @@ def grade(layer: Layer, theory: Theory, growth: Growth) -> Verdict:
             f"{theory.growth_certified:.12g}: a defect of theory or program, please report it"
         )
         return Verdict(layer, theory, growth, "violated", True, tuple(warnings))
+    if theory.claim == FROZEN and not theory.proved:
+        return _frozen(layer, theory, growth, mode, warnings)
     if theory.claim != NON_EXPANSIVE or theory.proved:
         return Verdict(layer, theory, growth, "proved", False, tuple(warnings))
     if growth.value > 1 + max(growth.allowance, SEPARATION):
@@ -107,6 +133,24 @@ def grade(layer: Layer, theory: Theory, growth: Growth) -> Verdict:
             "no pair of inputs was found whose distance grows"
         )
     return Verdict(layer, theory, growth, "measured", False, tuple(warnings))
+
+
+def _frozen(
+    layer: Layer, theory: Theory, growth: Growth, mode: FrozenMode | None, warnings: list[str]
+) -> Verdict:
+    """The grade of a claim about frozen coefficients beyond its limit."""
+    if mode is not None and mode.grows:
+        warnings.append(
+            f"at a state of the network a mode of frequency {mode.frequency:.4g} grows "
+            f"{mode.radius:.4g} times a step while the coefficients stay as they are there"
+        )
+        return Verdict(layer, theory, growth, "violated", True, tuple(warnings), mode)
+    if theory.linear_limit is not None:
+        warnings.append(
+            f"step {theory.step_size:g} is not below the limit {theory.linear_limit:.4g}, yet no "
+            "state was found at which a frozen mode grows"
+        )
+    return Verdict(layer, theory, growth, "measured", False, tuple(warnings), mode)
 
 
 def lipschitz_certified(verdicts: Iterable[Verdict]) -> float:

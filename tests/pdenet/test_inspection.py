@@ -23,7 +23,8 @@ from analysis.dynamics import (
 )
 from analysis.errors import InputError
 from analysis.grid import Grid
-from pdenet.inspection import crosscheck, demo, growth, prescription, report
+from pdenet.inspection import demo, growth, prescription, report
+from pdenet.inspection import theory as theory_module
 from pdenet.inspection.crosscheck import BOUNDED, NON_EXPANSIVE, Theory, theory_of
 from pdenet.inspection.figures import short_name
 from pdenet.inspection.growth import Growth, measure_growth, pair_ratios
@@ -60,7 +61,8 @@ LAYER_KEYS = {
     "measured_on", "counter_pair", "warnings",
 }  # fmt: skip
 EXTRA_LAYER_KEYS = {
-    "norm_interval", "curvature", "measured_random", "measured_on_data", "applications",
+    "norm_interval", "curvature", "measured_random", "measured_on_data", "applications", "limit",
+    "frozen_radius",
 }  # fmt: skip
 NETWORK_KEYS = {"lipschitz_certified", "measured_growth", "first_offending_layer", "prescription"}
 EXTRA_NETWORK_KEYS = {"measured_random", "test_accuracy", "grades", "time_variation"}
@@ -510,13 +512,13 @@ def test_the_certified_constant_counts_every_application() -> None:
 
 
 def halved_certificate(monkeypatch) -> None:
-    genuine = crosscheck.certified_norm
+    genuine = theory_module.certified_norm
 
     def tampered(*arguments: Any, **options: Any) -> Any:
         found = genuine(*arguments, **options)
         return replace(found, lower=found.lower / 2, upper=found.upper / 2)
 
-    monkeypatch.setattr(crosscheck, "certified_norm", tampered)
+    monkeypatch.setattr(theory_module, "certified_norm", tampered)
 
 
 def test_a_wrong_certificate_contradicts_the_measurement(monkeypatch) -> None:
