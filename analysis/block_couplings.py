@@ -221,8 +221,18 @@ class Circulant(Coupling):
 
     @property
     def multiply_adds_per_pixel(self) -> int:
-        """``taps c_out c_in``: PDENet applies the gathered dense weight."""
-        return self.taps * self.channels_out * self.channels_in
+        """Of the dense weight, or of the transform of the channels where PDENet applies that.
+
+        The transform: ``2.5 C log2 C`` nominally for both ways, and two real stencils and a sum for
+        each of the ``C + 2`` numbers of the modes (theory §2). PDENet takes it where
+        ``circulant_by_transform`` holds, on the CPU in the channels-last layout in which it trains;
+        elsewhere it may take the dense weight, ``taps c_out c_in``.
+        """
+        outputs, inputs, taps = self.channels_out, self.channels_in, self.taps
+        if not circulant_by_transform(outputs, inputs, taps):
+            return taps * outputs * inputs
+        size = max(outputs, inputs)
+        return math.ceil(2.5 * size * math.log2(size)) + (2 * taps + 1) * (size + 2)
 
     def dense_weight(self) -> Array:
         """The stencils gathered into all blocks."""
@@ -279,6 +289,21 @@ class Circulant(Coupling):
         """``diag(scale) K``, which is circulant no more."""
         weight = self.dense_weight()
         return self._as_full(weight * column(scale, weight))
+
+
+TRANSFORM_FROM = 288
+"""Weights of a row of the dense circulant matrix from which the transform of the channels is faster
+than it: 32 channels and 3x3 stencils, where it takes 2.0 ms and the dense weight 2.9 (measured as
+``pdenet.operators.fast_rules`` says)."""
+
+
+def circulant_by_transform(channels_out: int, channels_in: int, taps: float) -> bool:
+    """Whether a circulant operator takes less time by a Fourier transform of its channels.
+
+    >>> circulant_by_transform(64, 64, 9), circulant_by_transform(64, 3, 9)
+    (True, False)
+    """
+    return taps * min(channels_out, channels_in) >= TRANSFORM_FROM
 
 
 def circulant_index(channels_out: int, channels_in: int) -> np.ndarray:

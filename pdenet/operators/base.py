@@ -7,24 +7,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from analysis.coupling import Coupling
 from analysis.errors import InputError
 from analysis.stencils import star_mask
-from pdenet.operators.boundary import (
-    BOUNDARY_OF_PADDING,
-    check_image_size,
-    check_padding_mode,
-    pad,
-    pad_adjoint,
-)
+from pdenet.operators.boundary import BOUNDARY_OF_PADDING, check_image_size, check_padding_mode
+from pdenet.operators.geometry import Geometry
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -57,8 +50,7 @@ class StencilOperator(nn.Module, ABC):
 
     Attributes:
         bias: parameter ``(out_channels,)`` or None.
-        margin: ``m``, pixels by which the padding exceeds the reach of the stencil on either side
-            of the axes, negative where pixels at the edge are no centre of an output.
+        geometry: margin, stride, dilation and padding mode, with what convolutions do with them.
         boundary: the boundary condition of ``analysis.grid`` that the padding stands for.
         weights: number of weights of the coupling (theory §2), the bias not counted.
 
@@ -92,7 +84,8 @@ class StencilOperator(nn.Module, ABC):
         self.dilation, self.groups = _pair(dilation), groups
         self.padding_mode, self.five_point = padding_mode, five_point
         self._check_arguments()
-        self.margin = self._find_margin(padding)
+        margin = self._find_margin(padding)
+        self.geometry = Geometry(margin, self.stride, self.dilation, padding_mode)
         self._check_structure()
         self.register_buffer("tap_index", None)
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -185,8 +178,7 @@ class StencilOperator(nn.Module, ABC):
 
         ``floor((n + 2 margin - 1) / stride) + 1`` an axis: ``ceil(n / stride)`` by default.
         """
-        (rows, columns), (s, t) = self.margin, self.stride
-        return (height + 2 * rows - 1) // s + 1, (width + 2 * columns - 1) // t + 1
+        return self.geometry.output_size(height, width)
 
     def multiply_adds(self, height: int, width: int) -> int:
         """Multiply-adds of ``linear`` for one image of the given size (``K^T`` costs the same)."""
@@ -196,7 +188,12 @@ class StencilOperator(nn.Module, ABC):
     @property
     def padding(self) -> tuple[int, int]:
         """Pixels added on either side of the axes."""
-        return self._padding_of(self.kernel_size)
+        return self.geometry.padding(self.kernel_size)
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """Padding less the reach of the stencil, negative where edge pixels are no centres."""
+        return self.geometry.margin
 
     @property
     def boundary(self) -> str:
@@ -234,37 +231,6 @@ class StencilOperator(nn.Module, ABC):
         return ", ".join([text, *(option for option, shown in options.items() if shown)])
 
     # Tools of the subclasses.
-
-    def _convolve(self, x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
-        """Dense stencils ``(o, i / groups, *k)`` over padded images, with the operator's stride.
-
-        Stencils of any odd size: their centres meet the pixels that those of the operator meet.
-        """
-        padding = self._padding_of(weight.shape[2:])
-        own = self._own_padding(padding)
-        if own != padding:
-            x = pad(x, padding, self.padding_mode)
-        return functional.conv2d(x, weight, None, self.stride, own, self.dilation, groups)
-
-    def _convolve_adjoint(
-        self, y: Tensor, weight: Tensor, size: tuple[int, int], groups: int = 1
-    ) -> Tensor:
-        """Adjoint of ``_convolve``: the transposed convolution, then the adjoint of the padding."""
-        padding = self._padding_of(weight.shape[2:])
-        own, stride, m = self._own_padding(padding), self.stride, self.margin
-        # Rows that the stride leaves over at the end of the axis: no output pixel saw them.
-        rest = ((size[0] + 2 * m[0] - 1) % stride[0], (size[1] + 2 * m[1] - 1) % stride[1])
-        x = functional.conv_transpose2d(y, weight, None, stride, own, rest, groups, self.dilation)
-        return x if own == padding else pad_adjoint(x, padding, self.padding_mode)
-
-    def _padding_of(self, kernel_size: Sequence[int]) -> tuple[int, int]:
-        """Padding that puts the centres of stencils of this size where the operator's are."""
-        (m, n), d = self.margin, self.dilation[0]
-        return m + d * (kernel_size[0] // 2), n + d * (kernel_size[1] // 2)
-
-    def _own_padding(self, padding: tuple[int, int]) -> tuple[int, int]:
-        """The padding where the convolution can do it itself, which saves a copy, or none."""
-        return padding if self.padding_mode == "zeros" and min(padding) >= 0 else (0, 0)
 
     def _grid_options(self) -> dict[str, Any]:
         """What a coupling of ``analysis`` is told of the grid and the stencils."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,16 @@ from analysis.couplings import (
     circulant_index,
 )
 from analysis.errors import InputError, unknown_name
+from pdenet.operators import fast_bilinear
 from pdenet.operators.base import StencilOperator
+from pdenet.operators.fast_circulant import CirculantKernel
+from pdenet.operators.fast_lean import LeanKernel
+from pdenet.operators.fast_rules import (
+    by_transform,
+    in_pieces,
+    in_precision_of,
+    in_single_precision,
+)
 
 
 class FullConv2d(StencilOperator):
@@ -47,10 +57,10 @@ class FullConv2d(StencilOperator):
         return self.in_channels * int(self._tap_mask().sum())
 
     def _correlate(self, x: Tensor) -> Tensor:
-        return self._convolve(x, self._dense_stencils(self.weight))
+        return self.geometry.convolve(x, self._dense_stencils(self.weight))
 
     def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
-        return self._convolve_adjoint(y, self._dense_stencils(self.weight), size)
+        return self.geometry.convolve_adjoint(y, self._dense_stencils(self.weight), size)
 
     def coupling(self) -> Full:
         """The weights as ``analysis.couplings.Full``."""
@@ -100,10 +110,12 @@ class DepthwiseConv2d(StencilOperator):
         return int(self._tap_mask().sum())
 
     def _correlate(self, x: Tensor) -> Tensor:
-        return self._convolve(x, self._dense_stencils(self.weight), self.groups)
+        return self.geometry.convolve(x, self._dense_stencils(self.weight), self.groups)
 
     def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
-        return self._convolve_adjoint(y, self._dense_stencils(self.weight), size, self.groups)
+        return self.geometry.convolve_adjoint(
+            y, self._dense_stencils(self.weight), size, self.groups
+        )
 
     def dense_stencils(self) -> Tensor:
         """The stencil of every channel, ``(c, k1, k2)``."""
@@ -143,10 +155,10 @@ class PointwiseConv2d(StencilOperator):
         return self.in_channels
 
     def _correlate(self, x: Tensor) -> Tensor:
-        return self._convolve(x, self.weight)
+        return self.geometry.convolve(x, self.weight)
 
     def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
-        return self._convolve_adjoint(y, self.weight, size)
+        return self.geometry.convolve_adjoint(y, self.weight, size)
 
     def coupling(self) -> Pointwise:
         """The weights as ``analysis.couplings.Pointwise``."""
@@ -184,6 +196,8 @@ class LeanConv2d(StencilOperator):
     def _make_weights(self, factory: dict[str, Any]) -> None:
         self.pointwise = nn.Parameter(torch.empty(self.out_channels, self.in_channels, **factory))
         self.stencils = self._new_stencils(self._diagonal, factory=factory)
+        shapes = (self.out_channels, self.in_channels, 1, 1), (self._diagonal, 1, *self.kernel_size)
+        self.kernel = LeanKernel(self.geometry, self._diagonal, *shapes)
 
     @property
     def _diagonal(self) -> int:
@@ -195,17 +209,24 @@ class LeanConv2d(StencilOperator):
         return self.in_channels + int(self._tap_mask().sum())
 
     def _correlate(self, x: Tensor) -> Tensor:
-        m = self._diagonal
-        mixed = self._convolve(x, self.pointwise[:, :, None, None])
-        stencils = self._dense_stencils(self.stencils)[:, None]
-        return _add_to_leading_channels(mixed, self._convolve(x[:, :m], stencils, m))
+        weights = self._two_weights()
+        if in_pieces(x):
+            return in_precision_of(x, partial(fast_bilinear.apply, self.kernel), x, *weights)
+        return self.kernel.plain(x, *weights)
 
     def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
-        m = self._diagonal
-        mixed = self._convolve_adjoint(y, self.pointwise[:, :, None, None], size)
-        stencils = self._dense_stencils(self.stencils)[:, None]
-        local = self._convolve_adjoint(y[:, :m], stencils, size, m)
-        return _add_to_leading_channels(mixed, local)
+        weights = self._two_weights()
+        if not in_pieces(y):
+            return self.kernel.plain_adjoint(y, size, *weights)
+
+        def adjoint(y: Tensor, *weights: Tensor) -> Tensor:
+            return fast_bilinear.adjoint(self.kernel, y, size, *weights)
+
+        return in_precision_of(y, adjoint, y, *weights)
+
+    def _two_weights(self) -> tuple[Tensor, Tensor]:
+        """The matrix as a 1x1 convolution and the stencils as a depthwise one."""
+        return self.pointwise[:, :, None, None], self._dense_stencils(self.stencils)[:, None]
 
     def coupling(self) -> Lean:
         """The weights as ``analysis.couplings.Lean``."""
@@ -213,21 +234,13 @@ class LeanConv2d(StencilOperator):
         return Lean(self.pointwise, stencils, **self._grid_options())
 
 
-def _add_to_leading_channels(images: Tensor, addition: Tensor) -> Tensor:
-    """Sum of images with images that may have fewer channels."""
-    m = addition.shape[1]
-    if m == images.shape[1]:
-        return images + addition
-    return torch.cat((images[:, :m] + addition, images[:, m:]), dim=1)
-
-
 class CirculantConv2d(StencilOperator):
     """Block ``(o, i)`` depends on ``(o - i) mod C`` only, ``C = max(c_out, c_in)`` (theory §2).
 
     ``(K y)[o, x] = sum_i sum_p k[(o - i) mod C, p] y[i, s x + d p - m]``; ``9 C`` weights for 3x3.
-    Applied through its dense weight: an FFT over the channels needs fewer operations but moves
-    more memory, and gains only where there are many channels. Arguments and errors as
-    ``StencilOperator``.
+    Applied through its dense weight where channels are few, by a Fourier transform of the channels
+    and two depthwise convolutions where they are many (``pdenet.operators.fast_rules``); the
+    transform in float32 at least. Arguments and errors as ``StencilOperator``.
 
     Attributes:
         stencils: parameter ``(C, k1, k2)``; ``(C, 5)`` for five-point stencils.
@@ -247,20 +260,36 @@ class CirculantConv2d(StencilOperator):
         self.register_buffer(
             "block_index", torch.as_tensor(index, device=factory["device"]), persistent=False
         )
+        channels = self.out_channels, self.in_channels
+        self.kernel = CirculantKernel(self.geometry, *channels, self.kernel_size)
 
     @property
     def fan_in(self) -> int:
         """``taps c_in``."""
         return self.in_channels * int(self._tap_mask().sum())
 
-    def _dense_weight(self) -> Tensor:
-        return self._dense_stencils(self.stencils)[self.block_index]
-
     def _correlate(self, x: Tensor) -> Tensor:
-        return self._convolve(x, self._dense_weight())
+        stencils = self.dense_stencils()
+        if not self._by_transform(x):
+            return self.geometry.convolve(x, stencils[self.block_index])
+        way = partial(fast_bilinear.apply, self.kernel) if in_pieces(x) else self.kernel.plain
+        return in_single_precision(x, way, x, stencils)
 
     def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
-        return self._convolve_adjoint(y, self._dense_weight(), size)
+        stencils = self.dense_stencils()
+        if not self._by_transform(y):
+            return self.geometry.convolve_adjoint(y, stencils[self.block_index], size)
+
+        def adjoint(y: Tensor, stencils: Tensor) -> Tensor:
+            if in_pieces(y):
+                return fast_bilinear.adjoint(self.kernel, y, size, stencils)
+            return self.kernel.plain_adjoint(y, size, stencils)
+
+        return in_single_precision(y, adjoint, y, stencils)
+
+    def _by_transform(self, images: Tensor) -> bool:
+        taps = int(self._tap_mask().sum())
+        return by_transform(images, self.out_channels, self.in_channels, taps)
 
     def dense_stencils(self) -> Tensor:
         """The stencil of every channel difference, ``(max(c_out, c_in), k1, k2)``."""
@@ -311,10 +340,12 @@ class GroupedConv2d(StencilOperator):
         return self.in_channels // self.groups * int(self._tap_mask().sum())
 
     def _correlate(self, x: Tensor) -> Tensor:
-        return self._convolve(x, self._dense_stencils(self.weight), self.groups)
+        return self.geometry.convolve(x, self._dense_stencils(self.weight), self.groups)
 
     def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
-        return self._convolve_adjoint(y, self._dense_stencils(self.weight), size, self.groups)
+        return self.geometry.convolve_adjoint(
+            y, self._dense_stencils(self.weight), size, self.groups
+        )
 
     def coupling(self) -> Grouped:
         """The weights as ``analysis.couplings.Grouped``."""

@@ -10,8 +10,13 @@ import torch
 
 from analysis.errors import InputError
 
-CHANNELS_LAST_COUPLINGS = frozenset({"depthwise", "lean"})
-"""Couplings that train faster on the CPU in the channels-last layout (transforms are slower)."""
+CHANNELS_LAST_COUPLINGS = frozenset({"depthwise", "lean", "pointwise", "circulant"})
+"""Couplings that train faster on the CPU in the channels-last layout.
+
+There forward and backward take 0.4 to 0.6 of the time for depthwise operators, 0.7 to 0.9 for lean
+and pointwise ones and 0.5 to 0.7 for circulant ones of 64 channels or more; full and grouped ones
+are equal in both.
+"""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 

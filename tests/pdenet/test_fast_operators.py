@@ -1,0 +1,215 @@
+"""Every way of computing an operator gives the same numbers and derivatives of all kinds."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from analysis.block_couplings import TRANSFORM_FROM, circulant_by_transform
+from pdenet.operators import fast_bilinear, fast_rules
+from pdenet.operators.boundary import BOUNDARY_OF_PADDING
+from pdenet.operators.conv import CirculantConv2d, LeanConv2d, PointwiseConv2d, make_operator
+from tests.contracts import check_operator, random_images, relative_error
+
+PADDINGS = tuple(BOUNDARY_OF_PADDING)
+STRUCTURES = ["lean", "circulant"]
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """Pieces of one image and the transform of the channels, whatever the size."""
+    monkeypatch.setattr(fast_rules, "PIECES_FROM", 0)
+    monkeypatch.setattr(fast_rules, "CHUNK", 1)
+    monkeypatch.setattr(fast_rules, "circulant_by_transform", lambda *_: True)
+
+
+def make(coupling, channels=(4, 4), dtype=torch.float64, **options):
+    torch.manual_seed(0)
+    return make_operator(coupling, *channels, **options).to(dtype)
+
+
+def used(monkeypatch) -> list[str]:
+    """Names of the maps that are applied from now on."""
+    seen: list[str] = []
+    for name in ("apply", "adjoint"):
+        function = getattr(fast_bilinear, name)
+
+        def spy(*words, name=name, function=function):
+            seen.append(name)
+            return function(*words)
+
+        monkeypatch.setattr(fast_bilinear, name, spy)
+    return seen
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("padding_mode", PADDINGS)
+@pytest.mark.parametrize("coupling", STRUCTURES)
+def test_contract_of_the_fast_ways(coupling, padding_mode, layout, fast, monkeypatch):
+    seen = used(monkeypatch)
+    geometries = [((4, 4), {}), ((3, 5), {"stride": 2}), ((5, 3), {"dilation": 2, "padding": 1})]
+    for (channels, options), five_point in itertools.product(geometries, (False, True)):
+        operator = make(
+            coupling, channels, padding_mode=padding_mode, five_point=five_point, **options
+        )
+        check_operator(operator.to(memory_format=layout), (5, 6), torch.float64)
+    assert {"apply", "adjoint"} <= set(seen)
+    check_operator(make(coupling, (6, 6), torch.float32), (5, 4), torch.float32)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("coupling", STRUCTURES)
+def test_derivatives_of_the_fast_ways(coupling, layout, plain, fast, monkeypatch):
+    if plain:
+        monkeypatch.setattr(fast_rules, "PIECES_FROM", 10**9)
+    operator = make(coupling, (3, 4), padding_mode="reflect", stride=2, bias=False)
+    names = [name for name, _ in operator.named_parameters()]
+    weights = [p.detach().clone().requires_grad_() for p in operator.parameters()]
+    x = random_images(2, 3, 3, 4, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    y = random_images(2, 4, 2, 2, dtype=torch.float64, seed=1).to(memory_format=layout)
+    y.requires_grad_()
+
+    def forward(x, *weights):
+        return torch.func.functional_call(operator, dict(zip(names, weights, strict=True)), (x,))
+
+    class Transposed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.K = operator
+
+        def forward(self, y):
+            return self.K.adjoint(y, (3, 4))
+
+    transposed = Transposed()
+
+    def backward(y, *weights):
+        values = {f"K.{n}": w for n, w in zip(names, weights, strict=True)}
+        return torch.func.functional_call(transposed, values, (y,))
+
+    for function, images in ((forward, x), (backward, y)):
+        # The batching of torch.autograd.grad, older than torch.func.vmap, has no transforms.
+        options = {"check_forward_ad": True, "check_batched_grad": coupling == "lean"}
+        assert torch.autograd.gradcheck(function, (images, *weights), **options)
+        assert torch.autograd.gradgradcheck(function, (images, *weights))
+
+
+@pytest.mark.parametrize("coupling", STRUCTURES)
+def test_transforms_of_functions(coupling, fast):
+    operator = make(coupling, padding_mode="circular")
+    x, v = (random_images(3, 2, 4, 5, 4, dtype=torch.float64, seed=n) for n in (0, 1))
+    linear = operator.linear
+
+    def tangent(x, v):
+        return torch.func.jvp(linear, (x,), (v,))[1]
+
+    together = torch.func.vmap(tangent)(x, v)
+    torch.testing.assert_close(together, torch.stack([linear(one) for one in v]))
+    pulled = torch.func.vmap(lambda x, u: torch.func.vjp(linear, x)[1](u)[0])(x, v)
+    torch.testing.assert_close(pulled, torch.stack([operator.adjoint(one) for one in v]))
+    weights = dict(operator.named_parameters())
+
+    def loss(weights, x):
+        return torch.func.functional_call(operator, weights, (x,)).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, x)
+    for name, gradient in each.items():
+        expected = torch.stack([torch.func.grad(loss)(weights, one)[name] for one in x])
+        torch.testing.assert_close(gradient, expected)
+    stacked = {name: torch.stack([w.detach(), 2 * w.detach()]) for name, w in weights.items()}
+    both = torch.func.vmap(lambda w: torch.func.functional_call(operator, w, (x[0],)))(stacked)
+    torch.testing.assert_close(both[1], 2 * both[0])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("coupling", [*STRUCTURES, "pointwise"])
+def test_the_layout_stays(coupling, layout, fast):
+    x = random_images(2, 6, 8, 8, dtype=torch.float32).to(memory_format=layout)
+    operator = make(coupling, (6, 6), torch.float32).to(memory_format=layout)
+    for images in (operator(x), operator.adjoint(x)):
+        assert images.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("size", [(8, 16), (4, 4), (5, 3)])
+def test_mixing_in_blocks_is_the_1x1_convolution(size):
+    operator = make("pointwise", (6, 5))
+    x = random_images(4, 6, *size, dtype=torch.float64).to(memory_format=torch.channels_last)
+    assert fast_rules.mixes_in_blocks(x) == (size != (5, 3))
+    assert not fast_rules.mixes_in_blocks(x.contiguous())
+    check_operator(operator, size, torch.float64)
+    expected = torch.einsum("oi,bihw->bohw", operator.weight[:, :, 0, 0], x)
+    assert relative_error(operator.linear(x), expected) < 1e-14
+    y = expected.detach().contiguous(memory_format=torch.channels_last)
+    transposed = torch.einsum("oi,bohw->bihw", operator.weight[:, :, 0, 0], y)
+    assert relative_error(operator.adjoint(y), transposed) < 1e-14
+
+
+@pytest.mark.parametrize("coupling", STRUCTURES)
+def test_autocast_of_the_fast_ways(coupling, fast):
+    operator = make(coupling, (16, 16), torch.float32)
+    x = random_images(2, 16, 8, 8, dtype=torch.float32).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = operator.adjoint(operator.linear(x))
+    assert y.dtype == torch.bfloat16
+    y.float().square().sum().backward()
+    assert x.grad is not None and x.grad.dtype == torch.float32
+    expected = operator.adjoint(operator.linear(x))
+    assert relative_error(y, expected) < 0.02
+    low = operator.to(torch.bfloat16)
+    assert low(x.to(torch.bfloat16)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("coupling", STRUCTURES)
+def test_traces_of_the_fast_ways(coupling, fast):
+    operator = make(coupling, (6, 6), torch.float32)
+    x = random_images(2, 6, 8, 8, dtype=torch.float32).to(memory_format=torch.channels_last)
+
+    def both(x):
+        return operator.adjoint(operator(x))
+
+    compiled = torch.compile(both, backend="aot_eager", fullgraph=True)
+    leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    torch.testing.assert_close(compiled(leaf), both(x))
+    compiled(leaf).sum().backward()
+    assert leaf.grad is not None
+    exported = torch.export.export(operator, (x,)).module()
+    torch.testing.assert_close(exported(x), operator(x))
+
+
+def test_the_transform_is_taken_where_it_is_said():
+    """One threshold for the count of multiply-adds and the way that is taken."""
+    least = TRANSFORM_FROM // 9
+    for channels in (least - 1, least):
+        x = torch.zeros(1, channels, 4, 4).to(memory_format=torch.channels_last)
+        taken = fast_rules.by_transform(x, channels, channels, 9)
+        assert taken == circulant_by_transform(channels, channels, 9) == (channels == least)
+        operator = CirculantConv2d(channels, channels)
+        assert (operator.multiply_adds(1, 1) < 9 * channels**2) == taken
+        assert not fast_rules.by_transform(x.contiguous(), channels, channels, 9)
+        assert not fast_rules.by_transform(x.to("meta"), 512, 512, 9)
+    wide = torch.zeros(1, 2 * least, 4, 4)
+    assert fast_rules.by_transform(wide, 2 * least, 2 * least, 9)
+
+
+def test_pieces_cover_the_batch():
+    x = torch.zeros(7, 2**10, 2**4, 2**4)
+    for share, count in ((1, 2), (2, 1), (1000, 1)):
+        slices = list(fast_rules.pieces(x, share))
+        covered = [n for part in slices for n in range(7)[part]]
+        assert covered == list(range(7)) and len(range(7)[slices[0]]) == count
+
+
+def test_large_batches_are_worked_through_in_pieces(monkeypatch):
+    """By the rule itself, nothing forced."""
+    seen = used(monkeypatch)
+    x = random_images(4, 64, 16, 16, dtype=torch.float32).to(memory_format=torch.channels_last)
+    for cls in (LeanConv2d, CirculantConv2d, PointwiseConv2d):
+        torch.manual_seed(0)
+        operator = cls(64, 64, bias=False)
+        dense = torch.nn.functional.conv2d(
+            x, operator.coupling().dense_weight(), padding=operator.padding
+        )
+        assert relative_error(operator(x), dense) < 5e-6
+    assert seen == ["apply", "apply"]
