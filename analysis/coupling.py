@@ -213,7 +213,7 @@ class Coupling(ABC):
         """Multiply-adds an output pixel of the operator as PDENet applies it (theory §2).
 
         Equal to the number of weights, except for circulant, which is applied through its dense
-        weight and costs as much as full.
+        weight or a Fourier transform of its channels.
         """
         return self.weights
 
