@@ -19,6 +19,12 @@ from pdenet.operators.base import StencilOperator
 from pdenet.operators.conv import OPERATORS, CirculantConv2d, LeanConv2d
 from pdenet.operators.implicit_point import attach_gradient, solve_without_gradient
 from pdenet.operators.implicit_solvers import has_cosine_modes
+from pdenet.operators.matrix_products import (
+    apply_embedded,
+    embedded,
+    exponential_by_products,
+    inverse_by_products,
+)
 from pdenet.operators.mode_solves import (
     circular_modes,
     cosine_modes,
@@ -30,6 +36,7 @@ from pdenet.operators.mode_solves import (
 from pdenet.operators.normal_symbols import (
     cosine_gram_matrices,
     gram_matrices,
+    gram_parts,
     is_constant,
     is_diagonal,
     squared_cosine_symbol,
@@ -80,6 +87,8 @@ def solve_implicit_diffusion(operator: StencilOperator, y: Tensor, step_size: fl
     _check(operator, y, step_size, "step size")
     with torch.autocast(y.device.type, enabled=False):
         working = y if y.dtype == torch.float64 else y.float()
+        if _needs_products(operator):
+            return _by_products(operator, working, step_size, exponential=False).to(y.dtype)
         if is_constant(operator) or (is_diagonal(operator) and _circular(operator)):
             return _filtered(operator, working, step_size, exponential=False).to(y.dtype)
         return _solved(operator, working, step_size).to(y.dtype)
@@ -120,6 +129,8 @@ def diffusion_flow(operator: StencilOperator, y: Tensor, time: float) -> Tensor:
         )
     with torch.autocast(y.device.type, enabled=False):
         working = y if y.dtype == torch.float64 else y.float()
+        if _needs_products(operator):
+            return _by_products(operator, working, time, exponential=True).to(y.dtype)
         if is_constant(operator) or is_diagonal(operator):
             return _filtered(operator, working, time, exponential=True).to(y.dtype)
         if _circular(operator):
@@ -248,6 +259,25 @@ def _size(y: Tensor) -> tuple[int, int]:
 def _function(values: Tensor, number: float, *, exponential: bool) -> Tensor:
     """``exp(-t s)`` or ``1 / (1 + h s)`` of squared symbols."""
     return torch.exp(-number * values) if exponential else 1 / (1 + number * values)
+
+
+def _needs_products(operator: StencilOperator) -> bool:
+    """Whether matrices are to be applied in a format that has no factorisations."""
+    known = is_constant(operator) or (_circular(operator) and not is_diagonal(operator))
+    return known and torch.onnx.is_in_onnx_export()
+
+
+def _by_products(
+    operator: StencilOperator, y: Tensor, number: float, *, exponential: bool
+) -> Tensor:
+    """Matrices of the channels a mode by operations that ONNX has."""
+    real, imaginary = gram_parts(operator, _size(y), y)
+    gram = number * (real if imaginary is None else embedded(real, imaginary))
+    identity = torch.eye(gram.shape[-1], dtype=y.dtype, device=y.device)
+    matrix = exponential_by_products(gram) if exponential else inverse_by_products(identity + gram)
+    if imaginary is None:
+        return functional.conv2d(y, matrix[0, 0, :, :, None, None])
+    return apply_embedded(matrix, y)
 
 
 def _filtered(operator: StencilOperator, y: Tensor, number: float, *, exponential: bool) -> Tensor:

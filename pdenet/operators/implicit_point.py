@@ -130,3 +130,19 @@ class SymmetricSolve(torch.autograd.Function):
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
         """``A^{-1} t``."""
         return _solve(tangent, *ctx.arguments, *ctx.saved_tensors)
+
+
+def one_by_one(operation: Any) -> None:
+    """Let ``vmap`` take a custom operation of a tensor, a list of tensors, text and a number."""
+
+    def rule(info: Any, in_dims: Any, y: Tensor, tensors: Any, *rest: Any) -> tuple[Tensor, int]:
+        def pick(tensor: Tensor, dimension: int | None, index: int) -> Tensor:
+            return tensor if dimension is None else tensor.select(dimension, index)
+
+        results = []
+        for index in range(info.batch_size):
+            chosen = [pick(t, d, index) for t, d in zip(tensors, in_dims[1], strict=True)]
+            results.append(operation(pick(y, in_dims[0], index), chosen, *rest))
+        return torch.stack(results), 0
+
+    operation.register_vmap(rule)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.conjugate_gradient import conjugate_gradient
-from pdenet.operators.implicit_point import SOLVERS
+from pdenet.operators.implicit_point import SOLVERS, one_by_one
 from pdenet.operators.mode_solves import (
     circular_modes,
     cosine_modes,
@@ -106,5 +106,6 @@ def _solve_by_iteration(
     return solved
 
 
+one_by_one(implicit_diffusion)
 SOLVERS["modes"] = _solve_by_modes
 SOLVERS["iterative"] = _solve_by_iteration

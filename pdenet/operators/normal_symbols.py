@@ -96,7 +96,18 @@ def _squares(operator: StencilOperator, cosines: Tensor, sines: Tensor | None) -
 
 
 def gram_matrices(operator: StencilOperator, size: tuple[int, int], like: Tensor) -> Tensor:
-    """``K^(w)* K^(w)`` at half of the Fourier modes.
+    """``K^(w)* K^(w)`` at half of the Fourier modes as complex matrices: ``gram_parts`` together.
+
+    Real for pointwise.
+    """
+    real, imaginary = gram_parts(operator, size, like)
+    return real if imaginary is None else torch.complex(real, imaginary)
+
+
+def gram_parts(
+    operator: StencilOperator, size: tuple[int, int], like: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Real and imaginary part of ``K^(w)* K^(w)`` at half of the Fourier modes.
 
     Full and grouped: a trigonometric polynomial whose coefficients are correlations of the stencils
     with themselves, ``G(w) = sum_d exp(i w.d) sum_p K_p^T K_{p+d}``, which costs as many matrix
@@ -104,12 +115,12 @@ def gram_matrices(operator: StencilOperator, size: tuple[int, int], like: Tensor
     ``W^T W + conj(d) W + (conj(d) W)^* + diag |d|^2``, one product. Pointwise: ``W^T W``.
 
     Returns:
-        Complex Hermitian ``(H (W // 2 + 1), groups, c, c)`` with ``c`` channels a group; real and
-        with one mode for pointwise.
+        Symmetric and skew matrices ``(H (W // 2 + 1), groups, c, c)`` with ``c`` channels a group;
+        for pointwise one mode and None.
     """
     if isinstance(operator, PointwiseConv2d):
         matrix = operator.weight[:, :, 0, 0].to(like.dtype)
-        return (matrix.T @ matrix)[None, None]
+        return (matrix.T @ matrix)[None, None], None
     if isinstance(operator, LeanConv2d):
         tables = circular_tables(size, operator.kernel_size, operator.dilation, like, half=True)
         return _lean_gram(operator, *tables)
@@ -119,8 +130,8 @@ def gram_matrices(operator: StencilOperator, size: tuple[int, int], like: Tensor
     taps = (2 * k1 - 1, 2 * k2 - 1)
     cosines, sines = circular_tables(size, taps, operator.dilation, like, half=True)
     flat = correlations.flatten(1)
-    gram = torch.complex(cosines @ flat, sines @ flat)
-    return gram.reshape(-1, *correlations.shape[1:])
+    shape = (-1, *correlations.shape[1:])
+    return (cosines @ flat).reshape(shape), (sines @ flat).reshape(shape)
 
 
 def cosine_gram_matrices(operator: StencilOperator, size: tuple[int, int], like: Tensor) -> Tensor:
@@ -131,21 +142,27 @@ def cosine_gram_matrices(operator: StencilOperator, size: tuple[int, int], like:
     """
     table = cosine_table(size, operator.kernel_size, like)
     if isinstance(operator, LeanConv2d):
-        return _lean_gram(operator, table, None)
+        return _lean_gram(operator, table, None)[0]
     stencils = _grouped_stencils(operator).to(like.dtype)  # (groups, o, i, k1, k2)
     symbol = torch.einsum("goit,ft->fgoi", stencils.flatten(3), table)
     return symbol.mT @ symbol
 
 
-def _lean_gram(operator: LeanConv2d, cosines: Tensor, sines: Tensor | None) -> Tensor:
+def _lean_gram(
+    operator: LeanConv2d, cosines: Tensor, sines: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """``W^T W + X + X^* + diag |d|^2`` with ``X = conj(d) W`` row by row, in real arithmetic."""
     matrix = operator.pointwise.to(cosines.dtype)
     stencils = operator._dense_stencils(operator.stencils).to(cosines.dtype).flatten(1)
-    diagonal = cosines @ stencils.T  # (modes, c)
+    real = cosines @ stencils.T  # (modes, c)
+    mixed, square = real[:, :, None] * matrix, real.square()
+    imaginary = None
     if sines is not None:
-        diagonal = torch.complex(diagonal, sines @ stencils.T)
-    mixed = diagonal.conj()[:, :, None] * matrix
-    square = torch.diag_embed((diagonal * diagonal.conj()).real)
-    return (matrix.T @ matrix + mixed + mixed.mH + square)[:, None]
+        along = sines @ stencils.T
+        square = square + along.square()
+        skew = along[:, :, None] * matrix
+        imaginary = (skew.mT - skew)[:, None]
+    return (matrix.T @ matrix + mixed + mixed.mT + torch.diag_embed(square))[:, None], imaginary
 
 
 def _correlations(stencils: Tensor) -> Tensor:

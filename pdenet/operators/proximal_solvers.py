@@ -17,7 +17,7 @@ from torch import Tensor
 from analysis.errors import InputError
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.conjugate_gradient import conjugate_gradient
-from pdenet.operators.implicit_point import SOLVERS
+from pdenet.operators.implicit_point import SOLVERS, one_by_one
 from pdenet.operators.rebuilding import rebuild
 
 ACTIVATIONS_BY_TEXT: dict[str, Callable[[Tensor], Tensor]] = {}
@@ -214,5 +214,7 @@ def _derivative(b: Tensor, step_size: float, description: str, tensors: Sequence
     return solved
 
 
+one_by_one(proximal_point)
+one_by_one(proximal_derivative)
 SOLVERS["proximal point"] = _point
 SOLVERS["proximal derivative"] = _derivative

@@ -73,7 +73,8 @@ class CircularFilter(torch.autograd.Function):
             others = torch.fft.rfftn(y, dim=ctx.axes)
             product = torch.view_as_real(others) * torch.view_as_real(modes)
             counts = _mode_counts(y.shape[-1], multiplier) / math.prod(sizes)
-            along_multiplier = product.sum((0, -1)) * counts
+            # One axis after the other: both at once take ten times as long.
+            along_multiplier = product.sum(0).sum(-1) * counts
             if ctx.needs_input_grad[0]:
                 along_y = torch.fft.irfftn(modes * multiplier, s=sizes, dim=ctx.axes)
         elif ctx.needs_input_grad[0]:

@@ -317,6 +317,27 @@ def test_compiles_without_breaks_and_exports(function, coupling, padding, size):
     assert relative(exported(y), module(y).detach()) < 1e-12
 
 
+@pytest.mark.parametrize(("coupling", "padding"), [("lean", "circular"), ("full", "zeros")])
+def test_whole_jacobians_by_vmap(coupling, padding):
+    module = Apply(solve_implicit_diffusion, make(coupling, padding_mode=padding, bias=False))
+    y = images(1, 4, 3, 4)
+    E = np.eye(48)
+    expected = np.linalg.inv(E + H * dense(module.D, (3, 4)))
+    for transform in (torch.func.jacrev, torch.func.jacfwd):
+        assert relative(transform(module)(y).reshape(48, 48), expected) < 1e-12
+
+
+@pytest.mark.parametrize("coupling", ["full", "lean", "grouped", "pointwise"])
+def test_matrices_by_products_alone(coupling, monkeypatch):
+    """What ONNX is given, where there are no factorisations."""
+    operator = make(coupling)
+    y = images(2, 4, 5, 4)
+    expected = [f(operator, y, H).detach() for f in (solve_implicit_diffusion, diffusion_flow)]
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    for function, values in zip((solve_implicit_diffusion, diffusion_flow), expected, strict=True):
+        assert relative(function(operator, y, H), values) < 1e-11
+
+
 def test_conjugate_gradients_solve_every_system_and_say_when_they_do_not():
     A = images(3, 6, 6)
     A = A @ A.mT + 1e-4 * torch.eye(6, dtype=A.dtype)
