@@ -140,11 +140,10 @@ def _as_modes(images: Tensor) -> Tensor:
 
 def _joined(parts: Iterator[Tensor], like: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Pieces as one batch in the layout of other images."""
-    channels, *size = shape
-    if channels_last(like):
-        result = like.new_empty((like.shape[0], *size, channels)).permute(0, 3, 1, 2)
-    else:
-        result = like.new_empty((like.shape[0], *shape))
+    # No view, whose tangent PyTorch would want in the same layout.
+    layout = torch.channels_last if channels_last(like) else torch.contiguous_format
+    shape = (like.shape[0], *shape)
+    result = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
     start = 0
     for part in parts:
         result[start : start + len(part)] = part
