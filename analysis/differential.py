@@ -213,7 +213,7 @@ def _axis_stencils(taps: int) -> np.ndarray:
 
 def _orders(kernel_shape: tuple[int, int]) -> list[tuple[int, int]]:
     """Orders ``(a, b)`` of ``d_x^a d_y^b``, in the order of theory §5."""
-    pairs = itertools.product(*(range(k) for k in kernel_shape))
+    pairs = itertools.product(range(kernel_shape[0]), range(kernel_shape[1]))
     return sorted(pairs, key=lambda pair: (sum(pair), min(pair), -pair[0]))
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress as Bar
 
-    from pdenet.training.config import RunConfig
+    from pdenet.training.config import Level, RunConfig
     from pdenet.training.loop import Progress
 
 EXAMPLE = "pdenet train --constraint nonexpansive --out runs/lean"
@@ -42,6 +42,21 @@ def train(
     train_images: Annotated[int | None, _option("N", "Use so many (all).", TRAINING)] = None,
     test_images: Annotated[int | None, _option("N", "Use so many (all).", TRAINING)] = None,
     epochs: Annotated[int | None, _option("N", "Passes over the data (20).", TRAINING)] = None,
+    levels: Annotated[
+        str | None,
+        _option(
+            "L,L",
+            "Coarser levels first, each SIDE:STEPS:EPOCHS, as 16:2:4 (none): small images and few "
+            "steps, refined for the next level.",
+            TRAINING,
+        ),
+    ] = None,
+    transfer: Annotated[
+        str | None,
+        _option(
+            "T", "Stencils from level to level: stencil (default), operator, averages.", TRAINING
+        ),
+    ] = None,
     batch_size: Annotated[int | None, _option("N", "Images a step (64).", TRAINING)] = None,
     optimizer: Annotated[str | None, _option("O", "sgd (default), adamw.", TRAINING)] = None,
     learning_rate: Annotated[float | None, _option("X", "Peak rate (0.05).", TRAINING)] = None,
@@ -58,8 +73,16 @@ def train(
     constraint: Annotated[
         str | None, _option("C", "none (default), nonexpansive.", TRAINING)
     ] = None,
+    time_smoothness: Annotated[
+        float | None, _option("X", "Penalty on weights that change in time (0).", TRAINING)
+    ] = None,
     block: Annotated[
-        str | None, _option("B", "parabolic (default), residual, diffusion-reaction.", NETWORK)
+        str | None,
+        _option(
+            "B",
+            "parabolic (default), residual, diffusion-reaction, hamiltonian, second-order.",
+            NETWORK,
+        ),
     ] = None,
     coupling: Annotated[
         str | None,
@@ -75,18 +98,30 @@ def train(
         str | None, _option("S", "nine-point (default), five-point.", NETWORK)
     ] = None,
     weights_in_time: Annotated[
-        str | None, _option("W", "per-step (default), shared.", NETWORK)
+        str | None,
+        _option("W", "per-step (default), shared, piecewise-linear, legendre, bspline.", NETWORK),
     ] = None,
-    normalization: Annotated[str | None, _option("N", "batch (default), none.", NETWORK)] = None,
+    time_coefficients: Annotated[
+        int | None, _option("N", "Functions of a basis in time (2).", NETWORK)
+    ] = None,
+    normalization: Annotated[
+        str | None, _option("N", "batch (default), instance, layer, tv, none.", NETWORK)
+    ] = None,
     activation: Annotated[
-        str | None, _option("A", "relu (default), tanh, softplus.", NETWORK)
+        str | None, _option("A", "relu (default), tanh, softplus, smooth-relu, gelu.", NETWORK)
     ] = None,
     padding_mode: Annotated[
         str | None, _option("P", "zeros (default), circular, reflect, replicate.", NETWORK)
     ] = None,
     diffusion: Annotated[str | None, _option("D", "nonlinear (default), linear.", NETWORK)] = None,
     reaction: Annotated[str | None, _option("R", "dissipative (default), plain.", NETWORK)] = None,
+    reaction_coupling: Annotated[
+        str | None, _option("C", "pointwise (default), or another coupling.", NETWORK)
+    ] = None,
     pooling: Annotated[str | None, _option("P", "average (default), max.", NETWORK)] = None,
+    backpropagation: Annotated[
+        str | None, _option("B", "stored (default), reversible.", NETWORK)
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Train a network on images and leave a run folder.
@@ -105,6 +140,8 @@ def train(
     }
     if widths is not None:
         overrides["network.widths"] = _widths(widths)
+    if levels is not None:
+        overrides["training.levels"] = _levels(levels)
     result = _train(_configuration(config, out, resume, overrides), out, resume, output)
     _show(output, result)
     output.finish({key: value for key, value in result.items() if key != "message"})
@@ -131,9 +168,23 @@ def configuration_keys() -> list[str]:
 
 def _widths(text: str) -> tuple[int, ...]:
     words = text.split(",")
-    if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
+    if not all(map(_is_count, words)):
         raise InputError("whole numbers with commas for --widths", f"'{text}'", "as in 16,32")
     return tuple(int(word) for word in words)
+
+
+def _levels(text: str) -> tuple[Level, ...]:
+    from pdenet.training.config import Level
+
+    levels = [word.split(":") for word in text.split(",")] if text != "none" else []
+    if not all(len(level) == 3 and all(map(_is_count, level)) for level in levels):
+        expected = "SIDE:STEPS:EPOCHS for every level of --levels"
+        raise InputError(expected, f"'{text}'", "as in 8:1:2,16:2:4, or none")
+    return tuple(Level(*map(int, level)) for level in levels)
+
+
+def _is_count(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) < 10
 
 
 def _configuration(
@@ -187,7 +238,9 @@ def _report(bar: Bar, console: Any) -> Callable[[Progress], None]:
 
     def show(at: Progress) -> None:
         done = (at.epoch - 1) * at.steps + at.step
-        text = f"epoch {at.epoch}/{at.epochs}  loss {at.loss:.3f}  train {100 * at.accuracy:.1f} %"
+        level = f"level {at.level}/{at.levels}  " if at.levels > 1 else ""
+        text = f"{level}epoch {at.epoch}/{at.epochs}  loss {at.loss:.3f}"
+        text += f"  train {100 * at.accuracy:.1f} %"
         bar.update(task, completed=done, total=at.epochs * at.steps, description=text)
         if at.test_accuracy is not None:
             console.print(f"{text}  test {100 * at.test_accuracy:.2f} %", style="dim")

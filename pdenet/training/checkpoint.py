@@ -25,6 +25,7 @@ from pdenet.files import write_atomic
 from pdenet.networks import PDENet
 from pdenet.training.config import RunConfig
 from pdenet.training.constraints import Projection
+from pdenet.training.multilevel import refined, run_of_level
 
 if TYPE_CHECKING:
     from pdenet.data.sources import ImageData
@@ -82,10 +83,11 @@ class State:
     """The resumable state of a run after a whole number of epochs.
 
     Attributes:
-        config: the configuration of the run.
+        config: the configuration of the run, all levels included.
         epoch: epochs completed.
         rows: one row of metrics an epoch.
-        tensors: weights as ``model.NAME``, optimiser state as ``optimizer.INDEX.NAME``.
+        tensors: weights of the level reached as ``model.NAME``, optimiser state as
+            ``optimizer.INDEX.NAME``.
     """
 
     config: RunConfig
@@ -140,7 +142,10 @@ def load_run(path: str | Path) -> LoadedRun:
 
 
 def initial_network(config: RunConfig) -> PDENet:
-    """The network with which a training begins, drawn from its seed, on the CPU."""
+    """The network with which a training begins, drawn from its seed, on the CPU.
+
+    A run with levels begins with that of its coarsest one, ``run_of_level(config, 0, side)``.
+    """
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as they were
         torch.manual_seed(config.training.seed)
         return PDENet(config.network)
@@ -149,10 +154,14 @@ def initial_network(config: RunConfig) -> PDENet:
 def load_first(path: str | Path) -> LoadedRun:
     """A run before its first epoch: initial weights, inside their limits where constrained.
 
-    Drawn again with this version of torch. Raises InputError as ``load_run``.
+    Drawn again with this version of torch; where coarser levels came first, drawn on the coarsest
+    and refined. Raises InputError as ``load_run``.
     """
     run = load_run(path)
-    network = initial_network(run.config)
+    side = run.images.image_shape[0]
+    network = initial_network(run_of_level(run.config, 0, side))
+    for index in range(len(run.config.training.levels)):
+        network = refined(network, run.config, index, side)
     if run.config.training.constraint == "nonexpansive":
         Projection(network)
     return replace(run, network=network.eval())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis.errors import InputError, unknown_name
 from pdenet.networks import NetworkConfig
+from pdenet.refinement import KEEPS
 
 if TYPE_CHECKING:
     from pdenet.data.sources import ImageData
@@ -18,17 +19,43 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
+class Level:
+    """A coarser level that is trained before the network itself.
+
+    Attributes:
+        side: rows of its images, means over squares of pixels of the data.
+        steps: time steps a block, over the same time as in the network itself.
+        epochs: passes over the training images.
+
+    Raises:
+        InputError: for a value that is not a positive integer.
+    """
+
+    side: int
+    steps: int
+    epochs: int
+
+    def __post_init__(self) -> None:
+        for key in ("side", "steps", "epochs"):
+            value = getattr(self, key)
+            _require(_is_integer(value, 1), f"{key} of a level", "a positive integer", value)
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """How a network is trained.
 
     Attributes:
         data: name or path of the images, as ``pdenet.data`` reads it.
         train_images, test_images: how many images of each split to use; None for all.
-        epochs: passes over the training images.
+        epochs: passes over the training images, those of the levels before not counted.
+        levels: coarser levels trained first, each a beginning for the next
+            (``pdenet.training.multilevel``).
+        transfer: what stencils keep from level to level, one of ``pdenet.refinement.KEEPS``.
         batch_size: images a step; the images left over at the end of an epoch form a smaller batch
             (a single one joins the batch before it).
         optimizer: ``sgd`` (Nesterov momentum) or ``adamw``.
-        learning_rate: peak of the schedule: linear warm-up, then a cosine to zero.
+        learning_rate: peak of the schedule: linear warm-up, then a cosine to zero, on every level.
         momentum: of ``sgd``; the first beta of ``adamw``.
         weight_decay: of kernels and matrices; normalisations and biases have none.
         label_smoothing: share of the target spread evenly over all classes.
@@ -37,6 +64,8 @@ class TrainingConfig:
         seed: of initial weights, order and augmentation.
         device: ``auto`` takes CUDA where there is one, otherwise the CPU.
         constraint: ``none``, or ``nonexpansive`` to keep every step inside its limit (theory §4).
+        time_smoothness: factor of the penalty on weights that change from step to step
+            (``pdenet.layers.time_weights.time_smoothness``); 0 for none.
 
     Raises:
         InputError: for a value out of range.
@@ -57,11 +86,15 @@ class TrainingConfig:
     seed: int = 0
     device: str = "auto"
     constraint: str = "none"
+    time_smoothness: float = 0.0
+    levels: tuple[Level, ...] = ()
+    transfer: str = "stencil"
 
     def __post_init__(self) -> None:
         _require_name("optimizer", self.optimizer, OPTIMIZERS)
         _require_name("constraint", self.constraint, CONSTRAINTS)
         _require_name("device", self.device, DEVICES)
+        _require_name("transfer", self.transfer, KEEPS)
         for key in ("train_images", "test_images", "epochs", "batch_size"):
             value = getattr(self, key)
             optional = value is None and key.endswith("_images")
@@ -72,13 +105,22 @@ class TrainingConfig:
         _require(self.seed < 2**63, "seed", "an integer below 2^63", self.seed)
         rate = self.learning_rate
         _require(_is_number(rate) and rate > 0, "learning_rate", "a positive number", rate)
-        decay = self.weight_decay
-        _require(_is_number(decay) and decay >= 0, "weight_decay", "a number >= 0", decay)
+        for key in ("weight_decay", "time_smoothness"):
+            value = getattr(self, key)
+            _require(_is_number(value) and value >= 0, key, "a number >= 0", value)
         for key in ("momentum", "label_smoothing"):
             value = getattr(self, key)
             _require(_is_number(value) and 0 <= value < 1, key, "a number in [0, 1)", value)
         _require(isinstance(self.flip, bool), "flip", "true or false", self.flip)
         _require(isinstance(self.data, str) and bool(self.data), "data", "a name", self.data)
+        object.__setattr__(self, "levels", tuple(self.levels))
+        for level in self.levels:
+            _require(isinstance(level, Level), "levels", "Level(side, steps, epochs)", level)
+
+    @property
+    def total_epochs(self) -> int:
+        """Passes over the training images on all levels."""
+        return self.epochs + sum(level.epochs for level in self.levels)
 
 
 @dataclass(frozen=True)

@@ -12,40 +12,30 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional
 
 from analysis.errors import InputError
-from pdenet.data.batches import Batches
 from pdenet.networks import PDENet
-from pdenet.training.checkpoint import (
-    ImageFacts,
-    State,
-    changed_key,
-    initial_network,
-    load_state,
-    restore,
-)
+from pdenet.training.checkpoint import State, changed_key, initial_network, load_state
 from pdenet.training.config import RunConfig, fit_to_data
-from pdenet.training.constraints import NotFinite, Projection, check_constraint
+from pdenet.training.constraints import NotFinite, check_constraint
 from pdenet.training.device import (
     choose_device,
     enough_threads,
     keep_large_buffers,
-    memory_format,
     reproducible_numerics,
 )
-from pdenet.training.optimization import build_optimizer, learning_rate
+from pdenet.training.level import Diverged, TrainingLevel
+from pdenet.training.multilevel import level_of_epoch, refined, run_of_level, sizes_of_levels
+from pdenet.training.optimization import learning_rate
 from pdenet.training.records import RunFolder
 
 if TYPE_CHECKING:
     from pdenet.data.sources import ImageData
-
-EVALUATION_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -53,11 +43,12 @@ class Progress:
     """Where a run stands, passed to the progress callback after every step.
 
     Attributes:
-        epoch, epochs: the current epoch (from 1) and their number.
+        epoch, epochs: the current epoch (from 1) and their number, over all levels.
         step, steps: the current step of the epoch (from 1) and their number.
         learning_rate: of this step.
         loss, accuracy: means over the epoch so far, on training images.
         test_accuracy: set in one more call at the end of every epoch, otherwise None.
+        level, levels: the current level (from 1, the coarsest) and their number.
     """
 
     epoch: int
@@ -68,6 +59,8 @@ class Progress:
     loss: float
     accuracy: float
     test_accuracy: float | None = None
+    level: int = 1
+    levels: int = 1
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -83,8 +76,8 @@ class TrainingResult:
         message: one sentence on the status.
         epochs: epochs completed; the checkpoint is the network after them.
         train_loss, test_accuracy: after these epochs; None where there are none.
-        weights: number of trained weights.
-        multiply_adds: of one image through the network.
+        weights: number of trained weights, of the level reached.
+        multiply_adds: of one image of that level through its network.
         seconds: of all epochs, those before a resumption included.
     """
 
@@ -131,17 +124,12 @@ def train(
         keep_large_buffers()
     with reproducible_numerics():
         run = _Run(config, data, Path(out), device, state)
-        with enough_threads(run.multiply_adds * config.training.batch_size):
-            status, message = run.train(progress, new=state is None)
+        status, message = run.train(progress, new=state is None)
     return run.result(status, message)
 
 
-class _Diverged(Exception):
-    """The loss or the weights are no longer finite."""
-
-
 class _Run:
-    """A network in training: its data, optimiser, constraint and records."""
+    """A training over all its levels: the level that is trained, and the records."""
 
     def __init__(
         self,
@@ -151,42 +139,33 @@ class _Run:
         device: torch.device,
         state: State | None,
     ) -> None:
-        self.config, self.device = config, device
-        self.facts = ImageFacts.of(data)
-        self.batches, self.test_batches = make_batches(config, data, device)
-        network = initial_network(config)
-        layout = memory_format(device, config.network.coupling)
-        self.network = network.to(device)
-        self.network.to(memory_format=layout)  # type: ignore[call-overload]
-        self.optimizer = build_optimizer(self.network, config.training)
-        if state is not None:
-            restore(state, self.network, self.optimizer)
-        constrained = config.training.constraint == "nonexpansive"
-        self.projection = Projection(self.network) if constrained else None
+        self.config, self.data, self.device = config, data, device
         self.rows: list[dict[str, float | None]] = list(state.rows) if state else []
-        self.folder = RunFolder(out, config, self.facts)
+        index = level_of_epoch(config, max(self.completed, 1))
+        network = initial_network(run_of_level(config, index, self.side))
+        self.level = TrainingLevel(config, index, data, device, network, state)
+        self.folder = RunFolder(out, config)
+
+    @property
+    def side(self) -> int:
+        """Rows of the finest images."""
+        return int(self.data.train_images.shape[1])
 
     @property
     def completed(self) -> int:
         """Epochs completed."""
         return len(self.rows)
 
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds of one image through the network."""
-        height, width, _ = self.facts.image_shape
-        return self.network.multiply_adds(height, width)
-
     def train(self, progress: ProgressCallback | None, *, new: bool) -> tuple[str, str]:
         """All epochs that are left; the status of the run and a sentence about it."""
-        epochs = self.config.training.epochs
+        epochs = self.config.training.total_epochs
         try:
             if new:
                 self.save()
             while self.completed < epochs:
                 self.train_epoch(progress)
                 self.save()
-        except (_Diverged, NotFinite) as error:
+        except (Diverged, NotFinite) as error:
             return "diverged", f"{error}; the network after epoch {self.completed} is kept"
         except KeyboardInterrupt:
             where = f"resume from the state after epoch {self.completed}"
@@ -197,84 +176,64 @@ class _Run:
 
     def train_epoch(self, progress: ProgressCallback | None) -> None:
         """One pass over the training images, then an evaluation; appends a row of metrics."""
-        config, epoch, started = self.config.training, self.completed + 1, time.perf_counter()
-        steps = len(self.batches)
-        self.batches.generator.manual_seed(epoch_seed(config.seed, epoch))
-        self.network.train()
-        loss_sum, correct, seen, rate = 0.0, 0, 0, 0.0
-        for step, (images, labels) in enumerate(self.batches):
-            taken = (epoch - 1) * steps + step
-            rate = learning_rate(taken, config.epochs * steps, config.learning_rate)
-            loss, hits = self._step(images, labels, rate)
-            if not math.isfinite(loss):
-                raise _Diverged(
-                    f"the loss became {loss} in epoch {epoch}, step {step + 1}, at learning rate "
-                    f"{rate:.3g}: train with a lower learning rate"
-                )
-            seen, correct = seen + len(labels), correct + hits
-            loss_sum += loss * len(labels)
-            if progress:
-                shown = (epoch, config.epochs, step + 1, steps, rate)
-                progress(Progress(*shown, loss_sum / seen, correct / seen))
-        value = self.projection.certify() if self.projection else None
-        test_loss, test_accuracy = self.evaluate()
-        self._check_finite(epoch, test_loss)
+        started = time.perf_counter()
+        while self.level.index < level_of_epoch(self.config, self.completed + 1):
+            self._refine()
+        level, report = self.level, progress or (lambda at: None)
+        with enough_threads(level.multiply_adds * self.config.training.batch_size):
+            at = self._train_images(report)
+            value = level.projection.certify() if level.projection else None
+            test_loss, test_accuracy = level.evaluate()
+        level.check_finite(at.epoch, test_loss)
         self.rows.append(
             {
-                "epoch": epoch,
-                "learning_rate": rate,
-                "train_loss": loss_sum / seen,
-                "train_accuracy": correct / seen,
+                "epoch": at.epoch,
+                "level": at.level,
+                "learning_rate": at.learning_rate,
+                "train_loss": at.loss,
+                "train_accuracy": at.accuracy,
                 "test_loss": test_loss,
                 "test_accuracy": test_accuracy,
                 "seconds": time.perf_counter() - started,
                 "nonexpansive_value": value,
             }
         )
-        if progress:
-            shown = (epoch, config.epochs, steps, steps, rate)
-            progress(Progress(*shown, loss_sum / seen, correct / seen, test_accuracy))
+        report(replace(at, test_accuracy=test_accuracy))
 
-    def _step(self, images: torch.Tensor, labels: torch.Tensor, rate: float) -> tuple[float, int]:
-        """One optimiser step on a batch; its loss and its number of correct images."""
-        scores = self.network(images)
-        smoothing = self.config.training.label_smoothing
-        loss = functional.cross_entropy(scores, labels, label_smoothing=smoothing)
-        value = loss.item()
-        if math.isfinite(value):
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            if self.projection:
-                self.projection.project()
-        return value, int((scores.argmax(1) == labels).sum())
+    def _refine(self) -> None:
+        """Go on to the next level, with the network of this one on its mesh."""
+        level = self.level
+        network = refined(level.network, self.config, level.index, self.side)
+        self.level = TrainingLevel(self.config, level.index + 1, self.data, self.device, network)
 
-    @torch.no_grad()
-    def evaluate(self) -> tuple[float, float]:
-        """Mean loss and accuracy on the test images, with the statistics of inference."""
-        self.network.eval()
-        loss, correct, seen = 0.0, 0, 0
-        for images, labels in self.test_batches:
-            scores = self.network(images)
-            loss += functional.cross_entropy(scores, labels, reduction="sum").item()
-            correct += int((scores.argmax(1) == labels).sum())
-            seen += len(labels)
-        return loss / seen, correct / seen
-
-    def _check_finite(self, epoch: int, test_loss: float) -> None:
-        """Refuse to keep weights or statistics that are not finite."""
-        tensors = self.network.state_dict().values()
-        if not all(bool(torch.isfinite(t).all()) for t in tensors) or not math.isfinite(test_loss):
-            raise _Diverged(
-                f"weights or test loss were no longer finite at the end of epoch {epoch}: train "
-                "with a lower learning rate"
-            )
+    def _train_images(self, report: ProgressCallback) -> Progress:
+        """All optimiser steps of an epoch; what was reported after the last of them."""
+        level, training, epoch = self.level, self.config.training, self.completed + 1
+        steps, levels = len(level.batches), len(training.levels) + 1
+        first = level.config.training.total_epochs - level.epochs + 1
+        level.batches.generator.manual_seed(epoch_seed(training.seed, epoch))
+        level.network.train()
+        loss_sum, correct, seen = 0.0, 0, 0
+        for step, (images, labels) in enumerate(level.batches, start=1):
+            taken = (epoch - first) * steps + step - 1
+            rate = learning_rate(taken, level.epochs * steps, training.learning_rate)
+            loss, hits = level.step(images, labels, rate)
+            if not math.isfinite(loss):
+                raise Diverged(
+                    f"the loss became {loss} in epoch {epoch}, step {step}, at learning rate "
+                    f"{rate:.3g}: train with a lower learning rate"
+                )
+            seen, correct = seen + len(labels), correct + hits
+            loss_sum += loss * len(labels)
+            shown = (epoch, training.total_epochs, step, steps, rate, loss_sum / seen)
+            at = Progress(*shown, correct / seen, level=level.index + 1, levels=levels)
+            report(at)
+        return at
 
     def save(self) -> None:
         """Write model, metrics, curves and the resumable state."""
-        self.folder.save(self.network, self.optimizer, self.rows)
+        level = self.level
+        self.folder.save(level.network, level.optimizer, self.rows, level.config, level.images)
 
     def result(self, status: str, message: str) -> TrainingResult:
         """The result of the epochs completed."""
@@ -286,8 +245,8 @@ class _Run:
             epochs=self.completed,
             train_loss=last.get("train_loss"),
             test_accuracy=last.get("test_accuracy"),
-            weights=sum(p.numel() for p in self.network.parameters()),
-            multiply_adds=self.multiply_adds,
+            weights=self.level.network.weights,
+            multiply_adds=self.level.multiply_adds,
             seconds=sum(row["seconds"] or 0.0 for row in self.rows),
         )
 
@@ -296,24 +255,6 @@ def epoch_seed(seed: int, epoch: int) -> int:
     """Seed of the random numbers of one epoch, a function of seed and epoch alone."""
     digest = hashlib.sha256(f"{seed} {epoch}".encode()).digest()
     return int.from_bytes(digest[:7], "big")
-
-
-def make_batches(
-    config: RunConfig, data: ImageData, device: torch.device
-) -> tuple[Batches, Batches]:
-    """Training batches, shuffled and augmented, and test batches, as they are."""
-    common: dict[str, Any] = {
-        "mean": data.mean,
-        "std": data.std,
-        "device": device,
-        "channels_last": memory_format(device, config.network.coupling) is torch.channels_last,
-    }
-    training = config.training
-    moved: dict[str, Any] = {"shuffle": True, "crop": training.crop, "flip": training.flip}
-    moved["generator"] = torch.Generator()
-    size = training.batch_size
-    train_batches = Batches(data.train_images, data.train_labels, size, **moved, **common)
-    return train_batches, Batches(data.test_images, data.test_labels, EVALUATION_BATCH, **common)
 
 
 def _check(config: RunConfig, data: ImageData) -> None:
@@ -328,14 +269,14 @@ def _check(config: RunConfig, data: ImageData) -> None:
         )
     with torch.device("meta"):  # shapes alone, no memory and no random numbers
         smallest = PDENet(config.network).smallest_side
-    height, width = data.train_images.shape[1:3]
-    if min(height, width) < smallest:
-        raise InputError(
-            f"images of at least {smallest} pixels a side for {len(got.widths)} widths",
-            f"{height}x{width}",
-            "use fewer widths or larger images",
-        )
-    check_constraint(config, (height, width))
+    for run, (height, width) in sizes_of_levels(config, data):
+        if min(height, width) < smallest:
+            raise InputError(
+                f"images of at least {smallest} pixels a side for {len(got.widths)} widths",
+                f"{height}x{width}",
+                "use fewer widths or larger images",
+            )
+        check_constraint(run, (height, width))
 
 
 def _previous_state(out: Path, config: RunConfig, resume: bool) -> State | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "epoch",
+    "level",
     "learning_rate",
     "train_loss",
     "train_accuracy",
@@ -29,9 +30,9 @@ COLUMNS = (
     "seconds",
     "nonexpansive_value",
 )
-"""Columns of metrics.csv: losses are means of cross-entropy, accuracies shares in [0, 1], seconds
-those of the epoch; the last is the largest certified h L ||S^{1/2} K||^2 (theory §4.1) over the
-steps of a constrained run, empty for a free one."""
+"""Columns of metrics.csv: levels count from 1, the coarsest; losses are means of cross-entropy,
+accuracies shares in [0, 1], seconds those of the epoch; the last is the largest certified
+h L ||S^{1/2} K||^2 (theory §4.1) over the steps of a constrained run, empty for a free one."""
 
 Row = dict[str, float | None]
 
@@ -41,18 +42,33 @@ SECONDS_BETWEEN_PICTURES = 15.0
 class RunFolder:
     """Writes the records of a run; every file whole or not at all."""
 
-    def __init__(self, path: Path, config: RunConfig, facts: ImageFacts) -> None:
-        self.path, self.config, self.facts = path, config, facts
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        self.path, self.config = path, config
         self._events: SummaryWriter | None = None
         self._drawn = time.monotonic()
 
-    def save(self, network: PDENet, optimizer: torch.optim.Optimizer, rows: list[Row]) -> None:
-        """Write everything after an epoch; the resumable state last, so that it is never ahead."""
+    def save(
+        self,
+        network: PDENet,
+        optimizer: torch.optim.Optimizer,
+        rows: list[Row],
+        level: RunConfig,
+        images: ImageFacts,
+    ) -> None:
+        """Write everything after an epoch; the resumable state last, so that it is never ahead.
+
+        Args:
+            network: of the level that is trained.
+            optimizer: of its weights.
+            rows: of all epochs completed.
+            level: the run that ends with this level, which the model is read by.
+            images: of this level.
+        """
         if not rows:
             write_atomic(self.path / "config.toml", to_toml(self.config))
         accuracy = rows[-1]["test_accuracy"] if rows else None
         facts = {"epoch": len(rows), "test_accuracy": accuracy}
-        save_model(self.path / MODEL_FILE, network, self.config, self.facts, **facts)
+        save_model(self.path / MODEL_FILE, network, level, images, **facts)
         if rows:
             write_atomic(self.path / "metrics.csv", metrics_csv(rows))
             self._write_events(rows[-1])
@@ -66,11 +82,11 @@ class RunFolder:
 
     def _draw(self, rows: list[Row]) -> None:
         """Draw the curves, during the run at most every 15 s: a picture costs a third of one."""
-        finished = len(rows) == self.config.training.epochs
+        finished = len(rows) == self.config.training.total_epochs
         if finished or len(rows) == 1 or self._age() > SECONDS_BETWEEN_PICTURES:
             from analysis.plots import curves_png  # matplotlib, only when a picture is drawn
 
-            columns = {name: [row[name] or 0.0 for row in rows] for name in COLUMNS[:-1]}
+            columns = {name: [row.get(name) or 0.0 for row in rows] for name in COLUMNS[:-1]}
             write_atomic(self.path / "curves.png", curves_png(columns))
             self._drawn = time.monotonic()
 
