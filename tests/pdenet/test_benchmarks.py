@@ -16,6 +16,7 @@ from analysis import backend
 from analysis.couplings import Full
 from analysis.grid import Grid
 from pdenet.networks import NetworkConfig, PDENet
+from pdenet.operators.conv import make_operator
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,8 +52,8 @@ def test_the_plain_network_is_the_network(script) -> None:
 
 
 def test_the_peer_of_lean_is_lean(script) -> None:
-    modules = script("operators")._modules(4)
-    lean, peer = modules["lean"], modules["peer lean"]
+    lean = make_operator("lean", 4, 4)
+    peer = script("_operator_peers").SumOfTwo(4)
     dense = lean.coupling().dense_weight()
     with torch.no_grad():
         centre = torch.diagonal(lean.pointwise).clone()
@@ -61,6 +62,67 @@ def test_the_peer_of_lean_is_lean(script) -> None:
         peer.local.weight.copy_(torch.diagonal(dense).permute(2, 0, 1)[:, None])
         images = torch.randn(2, 4, 5, 6)
         torch.testing.assert_close(lean(images), peer(images))
+
+
+def test_blocks_have_the_weights_of_the_papers(script) -> None:
+    c = 64
+    blocks = script("_operator_peers").blocks(c)
+    norms = {"ResNet basic": 4 * c, "MobileNet V2 (t = 6)": 26 * c, "ResNeXt": 4 * c}
+    expected = {
+        "ResNet basic": 18 * c * c,
+        "MobileNet V2 (t = 6)": 12 * c * c + 54 * c,
+        "ResNeXt": c * c + 9 * (c // 2) * 4,
+        "ShuffleNet V2": c * c // 2 + 9 * c // 2,
+        "lean residual": 2 * (c * c + 8 * c),
+        "lean parabolic": c * c + 8 * c,
+        "circulant parabolic": 9 * c,
+        "depthwise parabolic": 9 * c,
+    }
+    images = torch.randn(2, c, 4, 4)
+    for name, block in blocks.items():
+        counted = sum(p.numel() for p in block.parameters())
+        own_norms = norms.get(
+            name, {"ShuffleNet V2": 3 * c, "lean residual": 4 * c}.get(name, 2 * c)
+        )
+        assert counted == expected[name] + own_norms, name
+        assert block(images).shape == images.shape
+
+
+def test_a_shuffle_unit_mixes_halves_of_the_channels(script) -> None:
+    unit = script("_operator_peers").ShuffleUnit(4).eval()
+    images = torch.randn(1, 4, 3, 3)
+    # Half of the channels pass untouched, interleaved with the branch.
+    torch.testing.assert_close(unit(images)[:, ::2], images[:, :2])
+    torch.testing.assert_close(unit(images)[:, 1::2], unit.branch(images[:, 2:]))
+
+
+def test_rows_of_operators(script) -> None:
+    operators = script("operators")
+    rows = operators.rows(quick=True)
+    assert {row["section"] for row in rows} == set(operators._ORDER)
+    for row in of(rows, "couplings"):
+        assert min(row["ms"], row["memory"], row["of_bound"], row["of_1x1"]) > 0
+        if row["coupling"] in ("nn.Conv2d 3x3", "full"):
+            assert row["fewer_operations"] == pytest.approx(1)
+        if row["coupling"] == "lean":
+            assert row["fewer_operations"] == pytest.approx(9 * 16 / (16 + 8))
+    reference = [row for row in of(rows, "couplings") if row["coupling"] == "nn.Conv2d 3x3"]
+    assert all(row["times_faster"] == row["memory"] == 1 for row in reference)
+    assert of(rows, "blocks")[0]["faster"] == 1
+
+
+def test_peak_bytes_of_tensors(script) -> None:
+    """Three tensors at once, of four."""
+    script("operators")
+
+    def run() -> None:
+        a = torch.empty(10**6)
+        b = torch.empty(10**6)
+        c = torch.empty(10**6)
+        del a, b, c
+        torch.empty(10**6)
+
+    assert sys.modules["_operator_machine"].peak_bytes(run) == 3 * 4 * 10**6
 
 
 SIDE = 6
