@@ -217,6 +217,13 @@ def test_even_stencils_have_cosine_modes(coupling):
     assert relative(diffusion_flow(operator, y, H).flatten(1), flowed) < 1e-12
 
 
+def test_wide_stencils_see_no_mirror_in_a_replicated_edge():
+    operator = make_even("depthwise", kernel_size=5)
+    assert not flow_exists(operator)
+    y = images(1, 4, 6, 5)
+    assert relative(solve_implicit_diffusion(operator, y, H), dense_solve(operator, y, H)) < 1e-10
+
+
 @pytest.mark.parametrize("coupling", ["depthwise", "circulant", "lean"])
 def test_gradients_of_the_cosine_ways(coupling):
     """The solve knows directions that are not even; the flow exists among even stencils only."""
