@@ -205,7 +205,7 @@ def _axis_stencils(taps: int) -> np.ndarray:
         for _ in range(order // 2):
             stencil = np.convolve(stencil, AXIS_STENCILS["second"])
         if order % 2:
-            stencil = np.convolve(stencil, AXIS_STENCILS["first"][::-1])[::-1]
+            stencil = np.convolve(stencil, AXIS_STENCILS["first"])
         start = (taps - stencil.size) // 2
         found[order, start : start + stencil.size] = stencil
     return found

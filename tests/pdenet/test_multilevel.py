@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from safetensors.torch import load_file
 
 from analysis.differential import at_spacing
 from analysis.errors import InputError
+from analysis.plots import file_bytes
 from pdenet.cli.train import _levels
 from pdenet.config import from_toml, to_toml
 from pdenet.networks import PDENet
@@ -28,7 +31,7 @@ from pdenet.training.multilevel import images_of_level, level_of_epoch, refined,
 from tests.pdenet.cli_runner import run
 from tests.pdenet.training_runs import few_digits, tiny_run
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROOT = Path(__file__).parents[2]
 TWO = (Level(side=2, steps=1, epochs=1), Level(side=4, steps=2, epochs=2))
 
 
@@ -240,18 +243,26 @@ def test_divergence_keeps_the_level_that_was_reached(tmp_path: Path) -> None:
     assert load_run(result.run).network.config.steps == 1
 
 
+def script(folder: str) -> ModuleType:
+    """``multilevel.py`` of a folder of scripts."""
+    file = ROOT / folder / "multilevel.py"
+    if not file.exists():
+        pytest.skip("the scripts are not part of the package")
+    spec = importlib.util.spec_from_file_location(f"{folder}_multilevel", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.usefixtures("numbers_alone")
 def test_the_benchmark_notes_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not BENCHMARKS.exists():
-        pytest.skip("the scripts are not part of the package")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("multilevel", BENCHMARKS / "multilevel.py")
-    assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    benchmark = script("benchmarks")
     fine = replace(two_levels().training, levels=())
     kept: list[int] = []
-    rows = script.rows(
+    rows = benchmark.rows(
         few_digits(),
         seeds=2,
         network=two_levels().network,
@@ -263,5 +274,32 @@ def test_the_benchmark_notes_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [row["level"] for row in first] == [1, 1, 1, 2, 2, 3, 3]
     seconds = [row["cpu_seconds"] for row in first if row["schedule"] == "multilevel"]
     assert seconds == sorted(seconds)
-    levels = script.schedules(32)[script.MULTILEVEL].levels
+    levels = benchmark.schedules(32)[benchmark.MULTILEVEL].levels
     assert [level.side for level in levels] == [16]
+
+
+def test_the_figure_finds_when_the_end_of_fine_training_is_reached() -> None:
+    figure = script("paper_figures")
+    accuracies = {
+        figure.FINE: [(0.2, 0.5, 0.6), (0.3, 0.5, 0.7)],
+        figure.SHORT: [(0.4, 0.5), (0.4, 0.5)],
+        figure.MULTILEVEL: [(0.4, 0.6, 0.65), (0.4, 0.5, 0.6)],
+    }
+    rows = [
+        {
+            "schedule": schedule,
+            "seed": seed,
+            "epoch": epoch + 1,
+            "level": 2 if schedule == figure.MULTILEVEL and epoch else 1,
+            "test_accuracy": value,
+            "cpu_seconds": (epoch + 1.0) * (10 if schedule == figure.FINE else 4),
+        }
+        for schedule, seeds in accuracies.items()
+        for seed, values in enumerate(seeds)
+        for epoch, value in enumerate(values)
+    ]
+    assert figure.share_of_time(rows) == [pytest.approx(8 / 30), np.inf]
+    network = {"coupling": "lean", "block": "residual", "widths": [4], "steps": 4}
+    result = {"rows": rows, "network": network, "data": "digits", "train_images": 9}
+    assert "62.50 % (65.00, 60.00) after 12 s" in figure.caption(result)
+    assert file_bytes(figure.draw(result)).startswith(b"\x89PNG")
