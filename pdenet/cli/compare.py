@@ -60,14 +60,16 @@ def step_margin(path: str) -> float | None:
     """Smallest certified non-expansive limit over the step size; None without a theorem."""
     from analysis.certificates import certified_norm
     from analysis.contractivity import circle_contractivity_radius
-    from analysis.methods import tableau
+    from analysis.methods import method
     from pdenet.cli.sources import open_source
+    from pdenet.layers.block import table_of
 
     source = open_source(path)
     unproved = any("plain reaction" in text or "negative" in text for text in source.warnings)
-    if not source.fields or unproved or source.method in (None, "ars111"):
+    table = None if source.method is None else table_of(method(source.method))
+    if not source.fields or unproved or table is None:
         return None
-    radius = circle_contractivity_radius(tableau(str(source.method)))
+    radius = circle_contractivity_radius(table)
     norms = [certified_norm(item.coupling, boundary=item.boundary).upper for item in source.fields]
     largest = max(norms)
     return 2 * radius / (float(source.step_size or 1) * largest**2) if largest > 0 else math.inf

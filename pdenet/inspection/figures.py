@@ -16,10 +16,10 @@ from analysis.grid import Grid
 from analysis.spectra import singular_values
 from pdenet.files import write_atomic
 from pdenet.inspection.hints import gains_of
-from pdenet.inspection.monotone_steps import IMEX_EULER
 from pdenet.inspection.theory import affine
 from pdenet.inspection.verdict import Verdict, step_verdicts
 from pdenet.inspection.wave_steps import Wave, wave_parts
+from pdenet.integrators.additive import IMEX_EULER
 from pdenet.layers.block import TimeStep
 from pdenet.layers.terms import DiffusionReactionTerm, ResidualTerm
 from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm

@@ -39,14 +39,12 @@ from pdenet.inspection.theory import (
     norm_at,
     slopes_of,
 )
+from pdenet.integrators.additive import IMEX_EULER
 from pdenet.integrators.splitting import method_of_order
 from pdenet.layers.block import TimeStep
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.conv import PointwiseConv2d
-
-IMEX_EULER = "ars111"
-"""The implicit-explicit method whose explicit part is one Euler step (theory §4.5)."""
 
 
 def parabolic_step(layer: Layer, step: TimeStep, term: ParabolicTerm) -> Theory:

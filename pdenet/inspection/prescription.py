@@ -22,13 +22,13 @@ from torch import Tensor
 from analysis.adviser import Plan
 from analysis.contractivity import circle_contractivity_radius
 from analysis.errors import InputError
-from analysis.methods import tableau
+from analysis.methods import method
 from pdenet.data.sources import ImageData
 from pdenet.inspection.crosscheck import NON_EXPANSIVE, theory_of
 from pdenet.inspection.reader import double_inference, read_layers
 from pdenet.inspection.steppers import chosen_plans, with_plans
 from pdenet.inspection.verdict import Verdict, step_verdicts
-from pdenet.layers.block import TimeStep
+from pdenet.layers.block import TimeStep, table_of
 from pdenet.networks import PDENet
 from pdenet.training.checkpoint import ImageFacts, load_run, load_state
 from pdenet.training.config import RunConfig
@@ -186,7 +186,7 @@ def _in_words(plan: Plan) -> str:
 def constrained_config(config: RunConfig) -> RunConfig:
     """The same run under the constraint, with another method where its own has no limit."""
     network = config.network
-    table = tableau(network.method) if network.method != "ars111" else None
+    table = table_of(method(network.method))
     if table is not None and circle_contractivity_radius(table) == 0:
         network = replace(network, method=FALLBACK_METHOD)
     return replace(

@@ -20,6 +20,9 @@ from pdenet.integrators.stepper import Field, Stepper
 
 Rows = tuple[tuple[float, ...], ...]
 
+IMEX_EULER = "ars111"
+"""The implicit-explicit method whose explicit part is one Euler step (theory §4.5)."""
+
 
 @dataclass(frozen=True)
 class AdditiveStepper(Stepper):

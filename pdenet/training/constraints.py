@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,10 +23,14 @@ from analysis.coupling import Coupling
 from analysis.couplings import Depthwise
 from analysis.errors import InputError
 from analysis.methods import METHODS, method, tableau
+from analysis.splitting import SplittingMethod
 from analysis.stabilised import StabilisedMethod
 from analysis.stacked import Stacked
 from analysis.stencils import extension_norm
 from analysis.tableau import ButcherTableau
+from pdenet.integrators.additive import IMEX_EULER
+from pdenet.integrators.splitting import method_of_order
+from pdenet.layers.activations import SLOPES
 from pdenet.layers.block import TimeStep
 from pdenet.layers.normalization import inference_affine
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm
@@ -39,8 +44,14 @@ MARGIN = 1e-5
 DRIFT = 0.02
 """Share by which a bound may exceed its certificate before the certificate is renewed."""
 
-IMEX_METHODS = ("ars111",)
-"""Implicit-explicit methods whose explicit part alone has a limit: it is an Euler step."""
+SPLITTINGS = ("lie", "strang")
+"""Methods whose parts have limits of their own."""
+_CONSTRAINABLE = {
+    "normalization": ("batch", "none"),
+    "activation": tuple(name for name, (low, _) in SLOPES.items() if low >= 0),
+    "weights_in_time": ("per-step", "shared"),
+}
+"""What the theorems speak of: scales fixed at inference, activations that never fall (§4)."""
 
 Part = tuple[StencilOperator, nn.Module, float]
 """An operator, the normalisation behind it and the largest slope of what follows."""
@@ -57,7 +68,8 @@ class Projection:
         network: any module whose ``TimeStep`` modules claim non-expansion.
 
     Attributes:
-        steps: one ``ConstrainedStep`` a ``TimeStep``; weights shared in time are one operator.
+        steps: one ``ConstrainedStep`` a limit of a ``TimeStep``; weights shared in time are one
+            operator.
 
     Raises:
         InputError: where a step cannot be constrained.
@@ -66,7 +78,9 @@ class Projection:
 
     def __init__(self, network: nn.Module) -> None:
         modules = [(n, m) for n, m in network.named_modules() if isinstance(m, TimeStep)]
-        self.steps = [ConstrainedStep(name, module) for name, module in modules]
+        self.steps = [
+            ConstrainedStep(name, limit) for name, step in modules for limit in limits_of(step)
+        ]
         self.certify()
 
     def project(self) -> None:
@@ -83,19 +97,34 @@ class Projection:
         return max((step.certify() for step in self.steps), default=0.0)
 
 
+@dataclass(frozen=True, eq=False)
+class Limit:
+    """What a step has to keep: ``t L ||S^{1/2} K||^2 <= 2 r_cc`` of operators that are stacked.
+
+    Attributes:
+        parts: the operators.
+        radius: ``r_cc`` of the method that steps them.
+        time: ``t``, how far it steps.
+    """
+
+    parts: Sequence[Part]
+    radius: float
+    time: float
+
+
 class ConstrainedStep:
-    """One time step and the bound of its operator.
+    """One limit of a time step and the bound of its operator.
 
     Attributes:
         name: of the module in the network.
         limit: ``2 r_cc (1 - 1e-5)``.
     """
 
-    def __init__(self, name: str, step: TimeStep) -> None:
+    def __init__(self, name: str, limit: Limit) -> None:
         self.name = name
-        self.limit = 2 * contractivity_radius(step.method) * (1 - MARGIN)
-        self._parts = constrained_parts(step)
-        self._step_size = float(step.step_size)
+        self.limit = 2 * limit.radius * (1 - MARGIN)
+        self._parts = limit.parts
+        self._step_size = limit.time
         self._bound = NormBound(self._parts[0][0].boundary)
         # With batch norm behind every operator or not: see _rescale.
         self._normalized = any(isinstance(norm, nn.BatchNorm2d) for _, norm, _ in self._parts)
@@ -202,40 +231,54 @@ def _rescale(operator: StencilOperator, norm: nn.Module, factor: torch.Tensor) -
         norm.running_var.mul_(a * a)
 
 
-def constrained_parts(step: TimeStep) -> Sequence[Part]:
-    """The operators whose stack the limit of a step is about.
+def limits_of(step: TimeStep) -> list[Limit]:
+    """The limits of a step, each about operators of its own.
 
     Raises:
         InputError: for a term that claims no non-expansion.
     """
-    term = step.term
+    term, h = step.term, step.step_size
     if isinstance(term, ParabolicTerm):
-        return [(term.operator, term.normalization, term.slope_bound)]
-    if isinstance(term, DiffusionReactionTerm) and term.reaction == "dissipative":
-        reaction = (term.reaction_operator, term.reaction_normalization, term.slope_bound)
-        if step.method in IMEX_METHODS:
-            # (I + h D^T D)^{-1} never expands: the explicit reaction alone has a limit (§4.5).
-            return [reaction]
-        slope = 1.0 if term.diffusion == "linear" else term.slope_bound
-        return [(term.diffusion_operator, term.diffusion_normalization, slope), reaction]
-    raise _no_claim(type(term).__name__)
+        part = (term.operator, term.normalization, term.slope_bound)
+        return [Limit([part], contractivity_radius(step.method), h)]
+    if not isinstance(term, DiffusionReactionTerm) or term.reaction != "dissipative":
+        raise _no_claim(type(term).__name__)
+    slope = 1.0 if term.diffusion == "linear" else term.slope_bound
+    diffusion = (term.diffusion_operator, term.diffusion_normalization, slope)
+    reaction = (term.reaction_operator, term.reaction_normalization, term.slope_bound)
+    if step.method == IMEX_EULER:
+        # The implicit diffusion never expands: the explicit reaction alone has a limit (§4.5).
+        return [Limit([reaction], 1.0, h)]
+    if not isinstance(step.exact_method, SplittingMethod):
+        return [Limit([diffusion, reaction], contractivity_radius(step.method), h)]
+    radius = contractivity_radius(method_of_order(step.exact_method.order))
+    longest: dict[str, float] = {}
+    for name, fraction in step.exact_method.flows:
+        longest[name] = max(longest.get(name, 0.0), abs(float(fraction)) * h)
+    limits = [Limit([reaction], radius, longest["explicit"])]
+    # The exact flow of linear diffusion never expands (§4.5); a step in its place has a limit.
+    return limits if term.exact_flow else [Limit([diffusion], radius, longest["implicit"]), *limits]
 
 
-def contractivity_radius(method: str) -> float:
-    """Circle-contractivity radius of a method; 1 for IMEX Euler, whose explicit part is Euler.
+def contractivity_radius(name: str) -> float:
+    """Circle-contractivity radius of a Runge-Kutta method, infinite for some implicit ones.
 
     Raises:
-        InputError: for a method without a non-expansive step.
+        InputError: for a method without a non-expansive step, or of another kind.
     """
-    if method in IMEX_METHODS:
-        return 1.0
-    radius = float(circle_contractivity_radius(tableau(method)))
-    if radius > 0:
+    found = method(name)
+    radius = None
+    if isinstance(found, ButcherTableau | StabilisedMethod):
+        radius = float(circle_contractivity_radius(tableau(name)))
+    if radius:
         return radius
+    reason = "for which no non-expansive step is known" if radius is None else "whose circle-"
+    if radius is not None:
+        reason += "contractivity radius is 0"
     working = [name for name in METHODS if _has_radius(name)]
     raise InputError(
         "a method that has a non-expansive step for the constraint",
-        f"{method}, whose circle-contractivity radius is 0",
+        f"{name}, {reason}",
         f"choose one of {', '.join(working)}, or --constraint none",
     )
 
@@ -261,11 +304,19 @@ def check_constraint(config: RunConfig, image_size: tuple[int, int]) -> None:
     network = config.network
     if config.training.constraint == "none":
         return
-    if network.block == "residual":
-        raise _no_claim("residual")
+    if network.block not in ("parabolic", "diffusion-reaction"):
+        raise _no_claim(network.block)
     if network.block == "diffusion-reaction" and network.reaction == "plain":
         raise _no_claim("diffusion-reaction with a plain reaction")
-    contractivity_radius(network.method)
+    for name, possible in _CONSTRAINABLE.items():
+        if getattr(network, name) not in possible:
+            raise InputError(
+                f"{name}={' or '.join(map(repr, possible))} for the constraint",
+                repr(getattr(network, name)),
+                "change it or choose --constraint none",
+            )
+    if network.method not in (IMEX_EULER, *SPLITTINGS):
+        contractivity_radius(network.method)
     smallest = min(image_size) // 2 ** (len(network.widths) - 1)
     if network.padding_mode in ("reflect", "replicate") and smallest < 4:
         raise InputError(

@@ -37,7 +37,7 @@ from pdenet.training.constraints import (
     NotFinite,
     Projection,
     check_constraint,
-    constrained_parts,
+    limits_of,
 )
 from pdenet.training.loop import train
 from tests.pdenet.training_runs import few_digits, tiny_run
@@ -86,7 +86,8 @@ def step_values(network: nn.Module, boundary: str = "zeros") -> list[float]:
 
 def _certified_square(step: TimeStep, boundary: str) -> float:
     weights, scales = [], []
-    for operator, norm, slope in constrained_parts(step):
+    (limit,) = limits_of(step)
+    for operator, norm, slope in limit.parts:
         dense = operator.coupling().double().dense_weight().detach()
         margin = (3 - dense.shape[-1]) // 2
         weights.append(nn.functional.pad(dense, (margin,) * 4))
