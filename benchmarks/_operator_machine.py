@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,9 @@ from _common import cpu_clock, interleaved
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
+
+# The recorder's library says on standard error when it starts and stops.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 DIRECTIONS = ("forward", "forward and backward")

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
+from pdenet.operators import fast_rules
 from pdenet.operators.fast_lean import total
 from pdenet.operators.fast_rules import channels_last, pieces
 from pdenet.operators.geometry import Geometry, Pair
@@ -74,8 +75,7 @@ class CirculantKernel:
         return (torch.fft.irfft(total(parts), n=self.channels, dim=0),)
 
     def _pieces(self, x: Tensor) -> Iterator[slice]:
-        # Modes in two parts, before and after the stencils: more lies beside them than of lean.
-        return pieces(x, share=2)
+        return pieces(x, fast_rules.LEAST_CHUNK)
 
     def _apply(self, x: Tensor, real: Tensor, imaginary: Tensor) -> Tensor:
         modes = _as_images(self._transform(x))
@@ -83,15 +83,18 @@ class CirculantKernel:
         options = (None, self.geometry.stride, own, self.geometry.dilation, len(real))
         straight = functional.conv2d(extended, real, *options)
         turned = functional.conv2d(extended, imaginary, *options)
-        return self._back(torch.add(_as_modes(straight), _as_modes(turned), alpha=1j))[
-            :, : self.channels_out
-        ]
+        del modes, extended  # what is not needed makes room
+        modes = torch.add(_as_modes(straight), _as_modes(turned), alpha=1j)
+        del straight, turned
+        return self._back(modes)[:, : self.channels_out]
 
     def _adjoint(self, y: Tensor, size: Pair, real: Tensor, imaginary: Tensor) -> Tensor:
         modes, groups = _as_images(self._transform(y)), len(real)
         straight = self.geometry.spread(modes, real, size, groups)
         turned = self.geometry.spread(modes, imaginary, size, groups)
+        del modes
         spread = torch.sub(_as_modes(straight), _as_modes(turned), alpha=1j)
+        del straight, turned
         images = self.geometry.restrict(_as_images(spread), self.kernel_size)
         return self._back(_as_modes(images))[:, : self.channels_in]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pdenet.operators.fast_rules import pieces
+from pdenet.operators.fast_rules import lean_piece, pieces
 from pdenet.operators.geometry import Geometry, Pair
 
 
@@ -46,14 +46,14 @@ class LeanKernel:
     def apply(self, x: Tensor, matrix: Tensor, stencils: Tensor) -> Tensor:
         """``K x``, piece by piece."""
         m, result = self.diagonal, self.geometry.convolve(x, matrix)
-        for part in pieces(x):
+        for part in self._pieces(x):
             result[part, :m].add_(self.geometry.convolve(x[part, :m], stencils, m))
         return result
 
     def adjoint(self, y: Tensor, size: Pair, matrix: Tensor, stencils: Tensor) -> Tensor:
         """``K^T y``, piece by piece."""
         m, result = self.diagonal, self.geometry.convolve_adjoint(y, matrix, size)
-        for part in pieces(result):
+        for part in self._pieces(result):
             local = self.geometry.convolve_adjoint(y[part, :m], stencils, size, m)
             result[part, :m].add_(local)
         return result
@@ -63,9 +63,13 @@ class LeanKernel:
         m, shape = self.diagonal, self.stencil_shape
         matrix = self.geometry.weight_gradient(y, x, self.matrix_shape)
         parts = (
-            self.geometry.weight_gradient(y[part, :m], x[part, :m], shape, m) for part in pieces(x)
+            self.geometry.weight_gradient(y[part, :m], x[part, :m], shape, m)
+            for part in self._pieces(x)
         )
         return matrix, total(parts)
+
+    def _pieces(self, x: Tensor) -> Iterator[slice]:
+        return pieces(x, lean_piece(self.diagonal))
 
 
 def _add(images: Tensor, addition: Tensor) -> Tensor:

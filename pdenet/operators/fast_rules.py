@@ -22,10 +22,14 @@ pixels of an image fit its tiles: at 256 channels 16 x 16 images take 4.5 ms in 
 as four times as many of 8 x 8, at 64 channels 32 x 32 images 0.80 and 0.72 ms."""
 
 CHUNK = 2**19
-"""Numbers of a piece of a batch that passes through several operations while it is in the cache.
+"""Most numbers of a piece of a batch that passes through several operations in the cache.
 
-It also bounds what they allocate: a batch needs no more memory than a full convolution. From a
-quarter to twice of it, lean and circulant operators of 64 to 512 channels differ by a tenth."""
+From a quarter to twice of it, lean operators of 64 to 512 channels differ by a tenth."""
+
+LEAST_CHUNK = 2**17
+"""Numbers of a piece below which the start of every operation is felt, by a fifth at half of it.
+
+Circulant operators take it always: some four pieces of modes lie in memory at once."""
 
 PIECES_FROM = 2**16
 """Numbers of a batch from which lean and circulant operators work piece by piece.
@@ -65,9 +69,18 @@ def in_pieces(x: Tensor) -> bool:
     return x.device.type == "cpu" and not tracing() and x.numel() >= PIECES_FROM
 
 
-def pieces(x: Tensor, share: int = 1) -> Iterator[slice]:
-    """Slices of the batch, each of ``CHUNK / share`` numbers where images are not larger."""
-    count = max(1, CHUNK * x.shape[0] // (share * max(1, x.numel())))
+def lean_piece(channels: int) -> int:
+    """Numbers of a piece of a lean operator: as many as the weights it spares, and as gradients.
+
+    So it takes no more memory than a full 3x3 convolution of the same width (from some 80 channels,
+    below which the start of operations would be felt).
+    """
+    return min(CHUNK, max(LEAST_CHUNK, 2 * 9 * channels**2))
+
+
+def pieces(x: Tensor, numbers: int) -> Iterator[slice]:
+    """Slices of the batch, each of so many numbers where single images are not larger."""
+    count = max(1, numbers * x.shape[0] // max(1, x.numel()))
     return (slice(n, n + count) for n in range(0, x.shape[0], count))
 
 

@@ -22,6 +22,7 @@ def fast(monkeypatch):
     """Pieces of one image and the transform of the channels, whatever the size."""
     monkeypatch.setattr(fast_rules, "PIECES_FROM", 0)
     monkeypatch.setattr(fast_rules, "CHUNK", 1)
+    monkeypatch.setattr(fast_rules, "LEAST_CHUNK", 1)
     monkeypatch.setattr(fast_rules, "circulant_by_transform", lambda *_: True)
 
 
@@ -195,8 +196,9 @@ def test_the_transform_is_taken_where_it_is_said():
 
 def test_pieces_cover_the_batch():
     x = torch.zeros(7, 2**10, 2**4, 2**4)
-    for share, count in ((1, 2), (2, 1), (1000, 1)):
-        slices = list(fast_rules.pieces(x, share))
+    assert [fast_rules.lean_piece(c) for c in (8, 128, 512)] == [2**17, 18 * 128**2, 2**19]
+    for numbers, count in ((2**19, 2), (2**18, 1), (1, 1)):
+        slices = list(fast_rules.pieces(x, numbers))
         covered = [n for part in slices for n in range(7)[part]]
         assert covered == list(range(7)) and len(range(7)[slices[0]]) == count
 
