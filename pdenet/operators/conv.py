@@ -262,11 +262,13 @@ class CirculantConv2d(StencilOperator):
         )
         channels = self.out_channels, self.in_channels
         self.kernel = CirculantKernel(self.geometry, *channels, self.kernel_size)
+        # Counted once: to a compiler a count of array entries is a value of the data.
+        self.taps = int(self._tap_mask().sum())
 
     @property
     def fan_in(self) -> int:
         """``taps c_in``."""
-        return self.in_channels * int(self._tap_mask().sum())
+        return self.in_channels * self.taps
 
     def _correlate(self, x: Tensor) -> Tensor:
         stencils = self.dense_stencils()
@@ -288,8 +290,7 @@ class CirculantConv2d(StencilOperator):
         return in_single_precision(y, adjoint, y, stencils)
 
     def _by_transform(self, images: Tensor) -> bool:
-        taps = int(self._tap_mask().sum())
-        return by_transform(images, self.out_channels, self.in_channels, taps)
+        return by_transform(images, self.out_channels, self.in_channels, self.taps)
 
     def dense_stencils(self) -> Tensor:
         """The stencil of every channel difference, ``(max(c_out, c_in), k1, k2)``."""

@@ -51,11 +51,13 @@ def solve_without_gradient(
 
 
 def _solve(right_side: Tensor, solver: str, *arguments: Any) -> Tensor:
-    if torch.compiler.is_compiling():  # what a compiled backward pass does has no derivative
-        number, description, *tensors = arguments
-        return SOLVERS[solver](right_side, number, description, tensors)
-    solved: Tensor = SymmetricSolve.apply(right_side, solver, *arguments)
-    return solved
+    # A backward pass may run where autocast is on, whatever it was in the forward pass.
+    with torch.autocast(right_side.device.type, enabled=False):
+        if torch.compiler.is_compiling():  # what a compiled backward pass does has no derivative
+            number, description, *tensors = arguments
+            return SOLVERS[solver](right_side, number, description, tensors)
+        solved: Tensor = SymmetricSolve.apply(right_side, solver, *arguments)
+        return solved
 
 
 class ImplicitPoint(torch.autograd.Function):
