@@ -3,12 +3,12 @@
     OMP_NUM_THREADS=1 python benchmarks/multilevel.py DATA      writes results/multilevel.json
 
 DATA is a folder of images as `pdenet train --data` reads it, CIFAR-10 for the kept result. A lean
-residual network is trained for every seed: on all pixels alone, for a long and a short schedule,
-and on halved images with half of the steps first; for the first seed also with the other transfers
-of stencils from level to level. All seeds share the images. Seconds count from the call of `train`,
-with everything that it does: refinement, evaluation, records. Processor seconds are those of this
-process on one thread; wall clock seconds contain what else the machine did. With --add, what was
-measured before stays.
+residual network is trained for every seed: on all pixels alone, and on halved images with half of
+the steps first, both for a long and a short schedule; for the first seed also with the other
+transfers of stencils from level to level. All seeds share the images. Seconds count from the call
+of `train`, with everything that it does: refinement, evaluation, records. Processor seconds are
+those of this process on one thread; wall clock seconds contain what else the machine did. With
+--add, what was measured before stays.
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ FILE = RESULTS / "multilevel.json"
 NETWORK = NetworkConfig(widths=(16, 32, 64), steps=4, block="residual", coupling="lean")
 TRAINING = TrainingConfig(train_images=10_000, test_images=5_000, crop=4, flip=True, device="cpu")
 FINE, SHORT = "fine", "fine, short"
-MULTILEVEL = "multilevel"
-OTHERS = {keep: f"multilevel, {keep}" for keep in ("averages", "operator")}
+MULTILEVEL, BRIEF = "multilevel", "multilevel, short"
+OTHERS = {keep: f"{BRIEF}, {keep}" for keep in ("averages", "operator")}
 """What stencils keep from the coarse level to the fine one in place of their numbers."""
 
 
 def schedules(side: int) -> dict[str, TrainingConfig]:
     """The trainings beside one another, by name, for images of so many rows."""
-    coarse = Level(side=side // 2, steps=NETWORK.steps // 2, epochs=8)
-    multilevel = replace(TRAINING, epochs=3, levels=(coarse,))
+    coarse = Level(side=side // 2, steps=NETWORK.steps // 2, epochs=12)
+    brief = replace(TRAINING, epochs=3, levels=(replace(coarse, epochs=8),))
     return {
         FINE: replace(TRAINING, epochs=8),
         SHORT: replace(TRAINING, epochs=4),
-        MULTILEVEL: multilevel,
-        **{name: replace(multilevel, transfer=keep) for keep, name in OTHERS.items()},
+        MULTILEVEL: replace(TRAINING, epochs=4, levels=(coarse,)),
+        BRIEF: brief,
+        **{name: replace(brief, transfer=keep) for keep, name in OTHERS.items()},
     }
 
 

@@ -22,11 +22,12 @@ from pdenet.files import write_atomic
 
 HERE = Path(__file__).parent
 RESULT = HERE.parent / "benchmarks" / "results" / "multilevel.json"
-FINE, SHORT, MULTILEVEL = "fine", "fine, short", "multilevel"
+FINE, SHORT, MULTILEVEL, BRIEF = "fine", "fine, short", "multilevel", "multilevel, short"
 LOOKS = {
-    FINE: ("fine from the beginning", METHOD_COLOURS[0]),
-    SHORT: ("the same, for half of the epochs", METHOD_COLOURS[3]),
-    MULTILEVEL: ("coarse, then fine", METHOD_COLOURS[1]),
+    MULTILEVEL: ("coarse, then fine", METHOD_COLOURS[1], "-"),
+    BRIEF: ("coarse, then fine, fewer epochs", METHOD_COLOURS[1], ":"),
+    FINE: ("fine from the beginning", METHOD_COLOURS[0], "-"),
+    SHORT: ("fine from the beginning, half of the epochs", METHOD_COLOURS[0], ":"),
 }
 
 
@@ -78,11 +79,11 @@ def share_of_time(rows: list[dict[str, Any]]) -> list[float]:
 
 
 def plot(rows: list[dict[str, Any]], ax: Axes) -> Axes:
-    """All three schedules; the coarse epochs are hollow."""
-    for schedule, (label, colour) in LOOKS.items():
+    """All schedules; the coarse epochs are hollow."""
+    for schedule, (label, colour, line) in LOOKS.items():
         found = curves(rows, schedule)
         for seconds, accuracy in zip(found.seconds, found.accuracy, strict=True):
-            ax.plot(seconds, accuracy, color=colour, linewidth=1.6, label=label)
+            ax.plot(seconds, accuracy, line, color=colour, linewidth=1.6, label=label)
             coarse = found.levels < found.levels.max()
             for part, face in ((coarse, "white"), (~coarse, colour)):
                 marks = {"marker": "o", "markersize": 5, "markerfacecolor": face, "zorder": 3}
@@ -101,8 +102,7 @@ def caption(result: dict[str, Any]) -> str:
     """What the figure shows, in numbers."""
     rows, network = result["rows"], result["network"]
     found = {schedule: curves(rows, schedule) for schedule in LOOKS}
-    coarse = int((found[MULTILEVEL].levels == 1).sum())
-    fine = len(found[MULTILEVEL].levels) - coarse
+    coarse, fine = np.unique(found[MULTILEVEL].levels, return_counts=True)[1]
     seeds = len(found[FINE].seconds)
     widths, steps = ", ".join(map(str, network["widths"])), network["steps"]
     images = f"{result['train_images']:,} images of {result['data']}"
@@ -117,14 +117,14 @@ def caption(result: dict[str, Any]) -> str:
     for schedule, curve in found.items():
         seconds, accuracy = curve.end
         each = ", ".join(f"{value:.2f}" for value in curve.accuracy[:, -1])
-        lines.append(f"    {schedule:12} {accuracy:.2f} % ({each}) after {seconds:.0f} s")
+        lines.append(f"    {schedule:18} {accuracy:.2f} % ({each}) after {seconds:.0f} s")
     shares = ", ".join(f"{100 * share:.0f} %" for share in share_of_time(rows))
     lines += ["", f"Coarse to fine reaches the end of fine training after {shares} of its time."]
     others = sorted({row["schedule"] for row in rows} - set(LOOKS))
     if others:
         lines += ["", "With other transfers of the stencils to the fine level, first seed:", ""]
     for schedule in others:
-        lines.append(f"    {schedule:22} {curves(rows, schedule).accuracy[0, -1]:.2f} %")
+        lines.append(f"    {schedule:28} {curves(rows, schedule).accuracy[0, -1]:.2f} %")
     return "\n".join(lines) + "\n"
 
 

@@ -284,13 +284,14 @@ def test_the_figure_finds_when_the_end_of_fine_training_is_reached() -> None:
         figure.FINE: [(0.2, 0.5, 0.6), (0.3, 0.5, 0.7)],
         figure.SHORT: [(0.4, 0.5), (0.4, 0.5)],
         figure.MULTILEVEL: [(0.4, 0.6, 0.65), (0.4, 0.5, 0.6)],
+        figure.BRIEF: [(0.4, 0.6), (0.4, 0.5)],
     }
     rows = [
         {
             "schedule": schedule,
             "seed": seed,
             "epoch": epoch + 1,
-            "level": 2 if schedule == figure.MULTILEVEL and epoch else 1,
+            "level": 2 if "multilevel" in schedule and epoch else 1,
             "test_accuracy": value,
             "cpu_seconds": (epoch + 1.0) * (10 if schedule == figure.FINE else 4),
         }
