@@ -171,14 +171,16 @@ def _missing(path: str) -> InputError:
 
 def _read_run(path: str, layer: str | None, *, first: bool = False) -> Source:
     """All operators of a trained network, or of its beginning, at the sizes they meet in it."""
+    from pdenet.networks import per_step
     from pdenet.operators.base import StencilOperator
     from pdenet.training.checkpoint import load_first, load_run
 
     run = load_first(Path(path).parent) if first else load_run(path)
-    sizes = _input_sizes(run.network, run.images.image_shape)
+    network = per_step(run.network)  # weights that are functions of time, at the steps
+    sizes = _input_sizes(network, run.images.image_shape)
     layers = [
         Layer(name, _in_numpy(module.coupling()), module.boundary, _nearest(sizes, name))
-        for name, module in run.network.named_modules()
+        for name, module in network.named_modules()
         if isinstance(module, StencilOperator)
     ]
     warnings: list[str] = []
@@ -186,7 +188,7 @@ def _read_run(path: str, layer: str | None, *, first: bool = False) -> Source:
         seed = run.config.training.seed
         warnings.append(f"{path}: initial weights drawn again from seed {seed} of the run")
     config = run.config.network
-    fields = _time_steps(run.network, sizes, warnings)
+    fields = _time_steps(network, sizes, warnings)
     if layer is not None:
         names = [item.name for item in layers]
         layers = [item for item in layers if _belongs(item.name, layer)]

@@ -65,7 +65,8 @@ class Field:
                 raise InputError(
                     "a field with an explicit and an implicit part for this method",
                     self.title,
-                    "pass --laplacian N, or --eigenvalues with 're im re im' a line",
+                    "pass --laplacian N, --eigenvalues with 're im re im' a line, or ask pdenet "
+                    "inspect about a network",
                 )
             return Pairs(self.pairs[:, 0], self.pairs[:, 1])
         return Operator.of(self.matrix) if self.matrix is not None else self.eigenvalues

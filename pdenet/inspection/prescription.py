@@ -29,7 +29,7 @@ from pdenet.inspection.reader import double_inference, read_layers
 from pdenet.inspection.steppers import chosen_plans, with_plans
 from pdenet.inspection.verdict import Verdict, step_verdicts
 from pdenet.layers.block import TimeStep, table_of
-from pdenet.networks import PDENet
+from pdenet.networks import PDENet, per_step
 from pdenet.training.checkpoint import ImageFacts, load_run, load_state
 from pdenet.training.config import RunConfig
 from pdenet.training.constraints import check_constraint
@@ -107,7 +107,7 @@ def shrunk(network: PDENet, offenders: Sequence[Verdict]) -> PDENet | None:
     limits = {v.layer.name: v.theory.nonexpansive_limit for v in offenders}
     if any(limit is None or limit == 0 for limit in limits.values()):
         return None
-    copied = copy.deepcopy(network)
+    copied = per_step(copy.deepcopy(network))
     for name, module in copied.named_modules():
         limit = limits.get(name)
         if limit is not None and isinstance(module, TimeStep):

@@ -11,7 +11,7 @@ from analysis.adviser import Plan, plans
 from analysis.clouds import RealInterval
 from pdenet.inspection.verdict import Verdict
 from pdenet.layers.block import TimeStep
-from pdenet.networks import PDENet
+from pdenet.networks import PDENet, per_step
 
 
 class SubSteps(TimeStep):
@@ -56,7 +56,7 @@ def explicit_plan(verdict: Verdict, claim: str) -> Plan | None:
 
 def with_plans(network: PDENet, chosen: Mapping[str, Plan]) -> PDENet:
     """The same weights with the named steps taken as planned."""
-    copied = copy.deepcopy(network)
+    copied = per_step(copy.deepcopy(network))
     for name, plan in chosen.items():
         parent, _, child = name.rpartition(".")
         holder, step = copied.get_submodule(parent), copied.get_submodule(name)

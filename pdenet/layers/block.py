@@ -99,6 +99,11 @@ class TimeStep(nn.Module):
         return f"method={self.method!r}, step_size={self.step_size}"
 
 
+def _traced() -> bool:
+    """Whether a compiler or a function transform runs, which have gradients of their own."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
 def table_of(method: Method) -> ButcherTableau | None:
     """The Butcher table of a Runge-Kutta method, None for the other kinds."""
     if isinstance(method, StabilisedMethod):
@@ -179,7 +184,7 @@ class Block(nn.Module):
         stepper = self.first.stepper
         term: Any = self.first.term
         carried = stepper.begin(term, term.initial(y))
-        if self.backpropagation == "reversible" and not torch.compiler.is_compiling():
+        if self.backpropagation == "reversible" and not _traced():
             carried = reversible_steps(tuple(self.sequence()), carried)
         else:
             for step in self.sequence():

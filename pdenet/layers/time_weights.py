@@ -120,10 +120,10 @@ class BasisBlock(Block):
 
 
 class Statistics(nn.Module):
-    """Copies of the persistent buffers of a time step, under names without dots.
+    """Copies of the running statistics of a time step, under names without dots.
 
     Args:
-        step: whose buffers are copied.
+        step: whose statistics are copied.
 
     Attributes:
         names: the names of the buffers in the step, in the order of the copies.
@@ -131,21 +131,24 @@ class Statistics(nn.Module):
 
     def __init__(self, step: nn.Module) -> None:
         super().__init__()
-        persistent = step.state_dict()
-        self.names = tuple(name for name, _ in step.named_buffers() if name in persistent)
+        self.names = tuple(name for name, _ in step.named_buffers() if _is_statistic(name))
         for name in self.names:
-            self.register_buffer(name.replace(".", "_"), persistent[name].clone())
+            self.register_buffer(name.replace(".", "_"), step.get_buffer(name).clone())
 
     def by_name(self) -> dict[str, Tensor]:
         """The buffers by their names in the step."""
         return {name: getattr(self, name.replace(".", "_")) for name in self.names}
 
 
+def _is_statistic(name: str) -> bool:
+    # The counter of batches stays with the coefficients: torch asks for it when it loads them.
+    return name.rpartition(".")[2] in ("running_mean", "running_var")
+
+
 def _drop_statistics(step: nn.Module) -> None:
     """Coefficients have no running statistics: each application has its own."""
-    kept = set(step.state_dict())
     for name, _ in list(step.named_buffers()):
-        if name in kept:
+        if _is_statistic(name):
             owner, _, own = name.rpartition(".")
             step.get_submodule(owner)._buffers[own] = None
 

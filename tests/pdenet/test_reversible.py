@@ -136,3 +136,14 @@ def test_networks_train_reversibly(block_name):
         gradients.append([p.grad for p in network.parameters()])
     for plain, other in zip(*gradients, strict=True):
         torch.testing.assert_close(other, plain, rtol=1e-9, atol=1e-12)
+
+
+def test_function_transforms_see_the_same_map():
+    """Inspection differentiates forward and backward through blocks."""
+    module = block("hamiltonian", "batch", "verlet", "reversible").eval()
+    plain = block("hamiltonian", "batch", "verlet", "stored").eval()
+    x, direction = images(), torch.ones_like(images())
+    forward = torch.func.jvp(module, (x,), (direction,))[1]
+    torch.testing.assert_close(forward, torch.func.jvp(plain, (x,), (direction,))[1])
+    (backward,) = torch.func.vjp(module, x)[1](direction)
+    torch.testing.assert_close(backward, torch.func.vjp(plain, x)[1](direction)[0])
