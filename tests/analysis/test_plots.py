@@ -70,7 +70,7 @@ def layer(**changes: Any) -> dict[str, Any]:
         "name": "blocks.0.steps.0",
         "grade": "proved",
         "step_size": 1.0,
-        "nonexpansive_limit": 2.0,
+        "limit": 2.0,
         "growth_certified": 1.0,
         "measured_growth": 0.97,
     }
@@ -173,11 +173,11 @@ def test_bars_end_at_step_over_limit_in_the_colour_of_their_grade() -> None:
 
 
 def test_layers_without_a_limit_have_no_bar_and_a_limit_of_zero_is_said() -> None:
-    nothing = {"step_size": None, "nonexpansive_limit": None, "growth_certified": None}
+    nothing = {"step_size": None, "limit": None, "growth_certified": None}
     layers = [
         layer(grade="measured", **nothing),
-        layer(grade="violated", nonexpansive_limit=0.0, measured_growth=None),
-        layer(nonexpansive_limit=np.inf),
+        layer(grade="violated", limit=0.0, measured_growth=None),
+        layer(limit=np.inf),
     ]
     ax = plot_margins(layers, one_panel())
     assert len(ax.patches) == 2  # the shaded side and the limit of zero

@@ -330,12 +330,12 @@ def test_the_verdict_table_fits_the_screen_and_names_the_grades(
         "kind": "parabolic",
         "coupling": "circulant",
         "step_size": 1.0,
-        "nonexpansive_limit": 0.0123456789,
+        "limit": 0.0123456789,
         "measured_growth": 35.987654321,
         "growth_certified": 123.456789,
         "grade": "violated",
     }
-    other = dict(layer, grade="not-applicable", coupling=None, nonexpansive_limit="inf")
+    other = dict(layer, grade="not-applicable", coupling=None, limit="inf")
     inspect.show_layers(Output("inspect", None), [layer, other])
     out = capsys.readouterr().out
     assert all(len(line) <= 80 for line in out.splitlines())
