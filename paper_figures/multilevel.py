@@ -24,8 +24,8 @@ HERE = Path(__file__).parent
 RESULT = HERE.parent / "benchmarks" / "results" / "multilevel.json"
 FINE, SHORT, MULTILEVEL, BRIEF = "fine", "fine, short", "multilevel", "multilevel, short"
 LOOKS = {
-    MULTILEVEL: ("coarse, then fine", METHOD_COLOURS[1], "-"),
-    BRIEF: ("coarse, then fine, fewer epochs", METHOD_COLOURS[1], ":"),
+    MULTILEVEL: ("coarse (hollow), then fine", METHOD_COLOURS[1], "-"),
+    BRIEF: ("coarse (hollow), then fine, fewer epochs", METHOD_COLOURS[1], ":"),
     FINE: ("fine from the beginning", METHOD_COLOURS[0], "-"),
     SHORT: ("fine from the beginning, half of the epochs", METHOD_COLOURS[0], ":"),
 }
@@ -91,7 +91,9 @@ def plot(rows: list[dict[str, Any]], ax: Axes) -> Axes:
             label = ""
     target = curves(rows, FINE).end[1]
     ax.axhline(target, color=FAINT, linestyle="--", linewidth=1.0, zorder=0)
-    ax.text(0.0, target, f"{target:.1f} %", fontsize=NOTE, color=FAINT, va="bottom")
+    place = ax.get_yaxis_transform()
+    words = f"what fine training ends with: {target:.1f} %"
+    ax.text(0.01, target, words, transform=place, fontsize=NOTE, color=FAINT, va="bottom")
     ax.set_xlim(left=0)
     tidy(ax, xlabel="seconds of training, one thread", ylabel="test accuracy (%)", grid="both")
     ax.legend(frameon=False, fontsize=LABEL, loc="lower right")
