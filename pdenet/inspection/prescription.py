@@ -265,7 +265,7 @@ def _holds(out: Path, wanted: RunConfig, data: ImageData) -> bool:
         images, state = load_run(out).images, load_state(out)
     except InputError:
         return False
-    completed = state.epoch == wanted.training.epochs
+    completed = state.epoch == wanted.training.total_epochs
     return completed and state.config == wanted and images == ImageFacts.of(data)
 
 

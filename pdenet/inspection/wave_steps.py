@@ -25,7 +25,9 @@ from pdenet.inspection.theory import FROZEN, Curvature, Theory, certified, curva
 from pdenet.layers.block import TimeStep
 from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm
 
-POWER_ITERATIONS = 60
+POWER_ITERATIONS = 300
+CONVERGED = 1e-10
+"""Relative change of ``omega^2`` at which the iteration ends."""
 STATES = 6
 ROUNDING = 1e-9
 """Excess of a spectral radius over one that rounding cannot explain."""
@@ -141,8 +143,11 @@ def fastest_mode(layer: Layer, step: TimeStep, points: Tensor | None) -> FrozenM
         moved = torch.func.jvp(term.drift, (z,), (kicked,))[1]
         below = (kicked * mode).flatten(1).sum(1)
         above = (kicked * moved).flatten(1).sum(1)
+        before = squares
         squares = torch.where(below > 0, above / below.clamp_min(1e-300), torch.zeros_like(below))
         mode = moved
+        if bool(((squares - before).abs() <= CONVERGED * squares).all()):
+            break
     frequencies = squares.clamp_min(0).sqrt()
     R = _stability(step)
     radii = [float(abs(R(1j * step.step_size * float(w)))) for w in frequencies]
