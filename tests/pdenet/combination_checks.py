@@ -5,14 +5,16 @@ Each check returns the sentence of a fault, or None. Shared by the tests and by 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from analysis.methods import method
 from pdenet.config import from_toml, to_toml
-from pdenet.layers.block import Block
+from pdenet.layers.block import Block, TimeStep
 from pdenet.network_config import NetworkConfig
 from pdenet.networks import PDENet
 from pdenet.operators.jacobian import dot_test, taylor_test
@@ -140,3 +142,30 @@ def translation_defect(model: PDENet, size: tuple[int, int] = SIZE) -> float:
         moved = block(y.roll((2, 1), (2, 3)))
         expected = block(y).roll((2, 1), (2, 3))
     return float((moved - expected).norm() / expected.norm())
+
+
+STEPS = {1: 64, 2: 32, 3: 20, 4: 14, 5: 10, 6: 12}
+"""Over a unit of time the leading term of the error rules, by order."""
+
+
+def order_faults(config: NetworkConfig) -> list[str]:
+    """The error of the whole integration falls as the order of the method says.
+
+    Methods of order five and more come to their slope where rounding begins.
+    """
+    term = block_of(network(config)).first.term
+    y = images(config.widths[0], batch=1)
+
+    def solved(name: str, steps: int) -> Tensor:
+        with torch.no_grad():
+            return Block([TimeStep(term, name, 0.8 / steps)], steps)(y)
+
+    order = method(config.method).order
+    exact = solved("dopri5", 200)
+    steps = STEPS[order]
+    errors = [float((solved(config.method, n) - exact).norm()) for n in (steps, 2 * steps)]
+    observed = math.log2(errors[0] / errors[1])
+    allowed = 0.3 if order <= 4 else 0.7
+    if abs(observed - order) < allowed or max(errors) < 1e-13 * float(exact.norm()):
+        return []
+    return [f"observed order {observed:.2f} of {order}"]

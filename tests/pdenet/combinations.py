@@ -108,6 +108,15 @@ def selection() -> tuple[NetworkConfig, ...]:
     )
 
 
+@cache
+def by_coupling_and_method() -> tuple[NetworkConfig, ...]:
+    """Some of all combinations: every two of coupling and method, with fields in turn."""
+    table: dict[tuple[str, str], list[NetworkConfig]] = {}
+    for config in every_combination():
+        table.setdefault((config.coupling, config.method), []).append(config)
+    return tuple(fields[index % len(fields)] for index, fields in enumerate(table.values()))
+
+
 # Pairwise covers.
 
 KINDS: dict[str, Callable[[Any], bool]] = {

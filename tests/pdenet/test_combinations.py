@@ -6,17 +6,34 @@ with every coupling and with every method, and a cover of all pairs of other cho
 
 from __future__ import annotations
 
-import pytest
+import math
 
+import pytest
+import torch
+
+from analysis.errors import InputError
 from pdenet.config import from_toml, to_toml
 from pdenet.network_config import BLOCKS, TERMS, NetworkConfig
 from pdenet.operators.conv import OPERATORS
-from tests.pdenet.combination_checks import derivative_faults, round_trip_faults, translation_defect
+from pdenet.operators.jacobian import dot_test, taylor_test
+from tests.pdenet.combination_checks import (
+    as_vector_map,
+    derivative_faults,
+    difference_faults,
+    order_faults,
+    random_vectors,
+    round_trip_faults,
+    translation_defect,
+)
 from tests.pdenet.combinations import (
     SPECIAL,
+    block_of,
+    by_coupling_and_method,
+    configuration,
     every_combination,
     factors,
     field_of,
+    images,
     label,
     methods_by_kind,
     network,
@@ -127,6 +144,54 @@ def test_other_choices(part: int) -> None:
         if found:
             faults[label(config)] = found
     assert not faults
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_observed_orders(part: int) -> None:
+    """Every coupling with methods of every kind, fields in turn."""
+    found = {label(c): order_faults(c) for c in by_coupling_and_method()[::9][part::3]}
+    assert not {name: faults for name, faults in found.items() if faults}
+
+
+WRONG = {
+    "a derivative that misses a factor": ("the Taylor remainder has order 1", 1.1, 1.0),
+    "an adjoint that misses a factor": ("<u, J^T v> is", 1.0, 1.1),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_derivatives_are_found(name: str) -> None:
+    fault, forward, reverse = WRONG[name]
+    block = block_of(network(configuration()))
+    mapping, point = as_vector_map(block, images(4, batch=1))
+    u, v = random_vectors(len(point), len(mapping(point)), dtype=point.dtype)
+    u = u / 1000
+    pushed = torch.func.jvp(mapping, (point,), (u,))[1].detach()
+    pulled = torch.func.vjp(mapping, point)[1](v)[0].detach()
+    assert not difference_faults(mapping, point, (u, v), pushed, pulled)
+    (found,) = difference_faults(mapping, point, (u, v), forward * pushed, reverse * pulled)
+    assert found.startswith(fault)
+
+
+def test_a_wrong_adjoint_is_found() -> None:
+    A, (x, y) = images(5, batch=1)[0, 0], random_vectors(4, 5, dtype=torch.float64)
+    assert dot_test(lambda v: A @ v, lambda v: A.T @ v, x, y) < 1e-15
+    assert dot_test(lambda v: A @ v, lambda v: 1.01 * A.T @ v, x, y) > 1e-4
+    with pytest.raises(InputError, match="A x of the shape of y"):
+        dot_test(lambda v: A @ v, lambda v: A.T @ v, x, x)
+
+
+def test_taylor_test_in_single_precision_and_at_kinks() -> None:
+    x = images(3, dtype=torch.float32)
+    assert taylor_test(torch.tanh, x, x / 10) == pytest.approx(2, abs=0.05)
+    assert taylor_test(torch.tanh, x, x / 10, 0.9 * x) < 1.2
+    assert taylor_test(torch.relu, torch.zeros(1), -torch.ones(1), torch.ones(1)) == 1
+    assert math.isinf(taylor_test(torch.relu, torch.ones(1), torch.ones(1)))
+    for arguments in ((x[0],), (x, x[0])):
+        with pytest.raises(InputError, match="that fit"):
+            taylor_test(torch.tanh, x, *arguments)
+    with pytest.raises(InputError, match="finite values near"):
+        taylor_test(lambda y: y / 0, x, x, x)
 
 
 def is_pointwise(config: NetworkConfig) -> bool:
