@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from analysis.adviser import Plan, plans
 from analysis.clouds import RealInterval
+from analysis.errors import InputError
 from pdenet.inspection.verdict import Verdict
+from pdenet.integrators.choice import step_method
 from pdenet.layers.block import TimeStep
 from pdenet.networks import PDENet, per_step
 
@@ -45,13 +47,25 @@ def explicit_plan(verdict: Verdict, claim: str) -> Plan | None:
         verdict: of a step with a certified curvature and no negative gain.
         claim: ``non-expansive``, a theorem (theory §4.2), or ``linear``, of frozen modes alone.
     """
-    theory = verdict.theory
+    theory, step = verdict.theory, verdict.layer.module
     if theory.curvature is None or not theory.step_size or theory.nonexpansive_limit is None:
+        return None
+    # The curvature of a step of two parts is that of one of them: it says nothing of the whole.
+    if not isinstance(step, TimeStep) or step.family != "explicit":
         return None
     spectrum = RealInterval(-theory.curvature, 0.0)
     found = plans(spectrum, time=theory.step_size, claim=claim)  # type: ignore[arg-type]
     one_step = (plan for plan in found if not plan.solves and plan.error is not None)
-    return next(one_step, None)
+    return next((plan for plan in one_step if _steps_networks(plan.method)), None)
+
+
+def _steps_networks(name: str) -> bool:
+    """Whether a network can take the steps: not where they have more stages than a table."""
+    try:
+        step_method(name)
+    except InputError:
+        return False
+    return True
 
 
 def with_plans(network: PDENet, chosen: Mapping[str, Plan]) -> PDENet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,18 @@ from analysis.backend import to_numpy
 from analysis.couplings import Full
 from analysis.dynamics import parabolic_limits
 from analysis.grid import Grid
+from analysis.methods import method
 from analysis.stability_of import stability_of
+from pdenet.inspection.crosscheck import theory_of
+from pdenet.inspection.growth import measure_growth
 from pdenet.inspection.prescription import needs_remedy
+from pdenet.inspection.reader import double_inference, read_layers
 from pdenet.inspection.report import inspect_run
 from pdenet.inspection.result import Inspection
-from pdenet.inspection.steppers import SubSteps, chosen_plans, with_plans
+from pdenet.inspection.steppers import SubSteps, chosen_plans, explicit_plan, with_plans
 from pdenet.inspection.variation import time_variation
+from pdenet.inspection.verdict import grade
+from pdenet.networks import NetworkConfig, PDENet
 from pdenet.training.loop import train
 from tests.pdenet.training_runs import few_digits, tiny_run
 
@@ -120,3 +127,23 @@ def test_the_change_of_operators_from_step_to_step_is_that_of_their_matrices(
     twice = [free_inspection.verdicts[1], free_inspection.verdicts[1]]
     assert list(time_variation(twice).values()) == [0.0]
     assert time_variation(twice[:1]) == {}
+
+
+@pytest.mark.parametrize("method_name", ["ars111", "strang", "backward-euler", "euler"])
+def test_only_explicit_steps_are_advised_an_explicit_method(method_name) -> None:
+    """The curvature of a step of two parts is that of one part; far beyond, plans take steps."""
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"normalization": "none", "method": method_name, "step_size": 2000.0}
+    if method_name in ("ars111", "strang"):
+        options |= {"block": "diffusion-reaction"}
+    network = double_inference(PDENet(NetworkConfig(widths=(4,), steps=1, **options)))
+    images = torch.randn(2, 1, 4, 4, dtype=torch.float64)
+    layer = next(layer for layer in read_layers(network, images) if layer.kind == "step")
+    theory, growth = theory_of(layer), measure_growth(lambda y: y, layer.features)
+    plan = explicit_plan(grade(layer, theory, growth), "linear")
+    if method_name == "euler":
+        assert plan is not None
+        assert method(plan.method).stages <= 50
+        assert plan.steps > 1
+    else:
+        assert plan is None
