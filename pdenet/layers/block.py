@@ -99,9 +99,14 @@ class TimeStep(nn.Module):
         return f"method={self.method!r}, step_size={self.step_size}"
 
 
-def _traced() -> bool:
-    """Whether a compiler or a function transform runs, which have gradients of their own."""
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+def _traced(block: nn.Module) -> bool:
+    """Whether the states must be kept all the same.
+
+    Compilers and function transforms have gradients of their own, and a replica of a module for
+    another device has no parameters to send gradients to.
+    """
+    transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    return transformed or next(block.parameters(), None) is None
 
 
 def table_of(method: Method) -> ButcherTableau | None:
@@ -184,7 +189,7 @@ class Block(nn.Module):
         stepper = self.first.stepper
         term: Any = self.first.term
         carried = stepper.begin(term, term.initial(y))
-        if self.backpropagation == "reversible" and not _traced():
+        if self.backpropagation == "reversible" and not _traced(self):
             carried = reversible_steps(tuple(self.sequence()), carried)
         else:
             for step in self.sequence():

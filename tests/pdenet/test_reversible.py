@@ -98,8 +98,9 @@ class LargestMemory(TorchDispatchMode):
 
 
 def peak_memory(backpropagation, steps):
-    module = block("hamiltonian", "none", "verlet", backpropagation, steps, shared=True, h=0.01)
-    x = images().requires_grad_()
+    options = {"shared": True, "h": 0.01}
+    module = block("hamiltonian", "none", "symplectic-euler", backpropagation, steps, **options)
+    x = images()[:1, :, :4, :4].clone().requires_grad_()
     with LargestMemory() as memory:
         module(x).sum().backward()
     return memory.most
@@ -114,8 +115,9 @@ def test_a_thousand_steps_come_back():
     """Rounding grows slowly where no mode does: gradients agree to 1e-6 after 1000 steps."""
     gradients = []
     for backpropagation in ("stored", "reversible"):
-        module = block("hamiltonian", "none", "verlet", backpropagation, 1000, shared=True, h=0.05)
-        x = images().requires_grad_()
+        options = {"shared": True, "h": 0.05}
+        module = block("hamiltonian", "none", "symplectic-euler", backpropagation, 1000, **options)
+        x = images()[:1].clone().requires_grad_()
         module(x).square().sum().backward()
         gradients.append([x.grad, *(p.grad for p in module.parameters())])
     for plain, other in zip(*gradients, strict=True):
@@ -147,3 +149,71 @@ def test_function_transforms_see_the_same_map():
     torch.testing.assert_close(forward, torch.func.jvp(plain, (x,), (direction,))[1])
     (backward,) = torch.func.vjp(module, x)[1](direction)
     torch.testing.assert_close(backward, torch.func.vjp(plain, x)[1](direction)[0])
+
+
+def test_the_backward_pass_is_in_the_precision_of_the_forward_pass():
+    """Autocast around the forward pass alone, as PyTorch recommends."""
+    found = []
+    for backpropagation in ("stored", "reversible"):
+        module = block("hamiltonian", "none", "verlet", backpropagation).float()
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = module(images().float())
+        seen.float().sum().backward()
+        found.append([p.grad for p in module.parameters()])
+    for plain, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, plain, rtol=0.05, atol=0.02)
+
+
+def test_the_backward_pass_is_in_the_mode_of_the_forward_pass():
+    found = []
+    for backpropagation in ("stored", "reversible"):
+        module = block("hamiltonian", "batch", "verlet", backpropagation)
+        seen = module.train()(images())
+        module.eval()
+        seen.square().sum().backward()
+        assert not any(m.training for m in module.modules())
+        found.append([p.grad for p in module.parameters()])
+    for plain, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, plain, rtol=1e-9, atol=1e-12)
+
+
+def test_what_changes_between_the_passes_is_found_out():
+    module = block("hamiltonian", "none", "verlet", "reversible")
+    seen = module(images())
+    with torch.no_grad():
+        module.steps[0].term.first.pointwise.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        seen.sum().backward()
+    module = block("hamiltonian", "batch", "verlet", "reversible").eval()
+    seen = module(images())
+    module.train()(images())  # other running statistics
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        seen.sum().backward()
+
+
+def test_weights_from_outside_get_their_gradients():
+    found = []
+    for backpropagation in ("stored", "reversible"):
+        module = block("second order", "none", "verlet", backpropagation)
+        weights = {n: (2 * p.detach()).requires_grad_() for n, p in module.named_parameters()}
+        seen = torch.func.functional_call(module, weights, (images(),))
+        found.append(torch.autograd.grad(seen.square().sum(), list(weights.values())))
+    for plain, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, plain, rtol=1e-9, atol=1e-12)
+
+
+def test_replicas_without_parameters_keep_their_states():
+    """As torch.nn.DataParallel makes them: weights are plain attributes of copies."""
+    found = []
+    for backpropagation in ("stored", "reversible"):
+        module = block("second order", "none", "verlet", backpropagation)
+        weight = (2 * module.steps[0].term.operator.weight.detach()).requires_grad_()
+        for child in module.modules():
+            tensors = dict(child._parameters)
+            child._parameters.clear()
+            for name, tensor in tensors.items():
+                object.__setattr__(child, name, tensor)
+        object.__setattr__(module.steps[0].term.operator, "weight", weight)
+        (gradient,) = torch.autograd.grad(module(images()).square().sum(), weight)
+        found.append(gradient)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-9, atol=1e-12)
