@@ -3,8 +3,9 @@
 All combinations that a network accepts (`tests/pdenet/combinations.py`), with circular padding and
 one other each: derivatives forward and reverse, their Taylor remainder and difference quotient,
 configuration and state dict there and back, translations. Every coupling with every method: the
-observed order. The cover, in which every two of thirteen choices meet: compiled without breaks,
-exported, in bfloat16, as an ONNX file or refused with the reason.
+observed order. Every three of field, kind of methods and padding: exported. The cover, in which
+every two of thirteen choices meet: compiled without breaks, exported, in bfloat16, as an ONNX file
+or refused with the reason.
 
     python evidence/combinations.py --count 40
 """
@@ -40,7 +41,9 @@ from tests.pdenet.combination_checks import (
 from tests.pdenet.combinations import (
     PADDINGS,
     SEED,
+    SIZE,
     by_coupling_and_method,
+    by_field_kind_and_padding,
     every_combination,
     label,
     network,
@@ -77,6 +80,8 @@ def cases(folder: Path) -> Iterator[Case]:
         yield "derivatives at edges", label(edged), lambda c=edged: derivative_faults(c)
     for config in by_coupling_and_method():
         yield "observed orders", label(config), lambda c=config: order_faults(c)
+    for config in by_field_kind_and_padding():
+        yield "exported by kind", label(config), lambda c=config: export_faults(c, SIZE)
     for config, size in pairwise_cover()[0]:
         name = f"{label(config)}, {size[0]} x {size[1]}"
         yield "compiled", name, lambda c=config, s=size: compile_faults(c, s)

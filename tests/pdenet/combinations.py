@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -127,18 +128,19 @@ KINDS: dict[str, Callable[[Any], bool]] = {
 """How a method of a family steps."""
 
 
+def kind_of(name: str) -> str:
+    """Family of a method and how it steps."""
+    found = method(name)
+    return f"{family_of(found)}, {next(kind for kind, is_it in KINDS.items() if is_it(found))}"
+
+
 @cache
 def methods_by_kind() -> dict[str, tuple[str, ...]]:
     """Methods that serve some field by family and kind of stepper."""
-    served = tuple(dict.fromkeys(config.method for config in every_combination()))
-    found = {
-        f"{family}, {kind}": tuple(
-            name for name in served if family_of(method(name)) == family and is_it(method(name))
-        )
-        for family in sorted({family_of(method(m)) for m in METHODS})
-        for kind, is_it in KINDS.items()
-    }
-    return {name: methods for name, methods in found.items() if methods}
+    found: dict[str, list[str]] = {}
+    for name in dict.fromkeys(config.method for config in every_combination()):
+        found.setdefault(kind_of(name), []).append(name)
+    return {kind: tuple(names) for kind, names in sorted(found.items())}
 
 
 def factors() -> dict[str, tuple[Any, ...]]:
@@ -244,7 +246,9 @@ def options_of(choice: Choice) -> Choice:
     options = {name: level for name, level in choice.items() if name not in ("kind", "size")}
     methods = methods_by_kind()[choice["kind"]]
     others = sorted((name, str(level)) for name, level in choice.items())
-    options["method"] = random.Random(str(others)).choice(methods)
+    chosen = random.Random(str(others)).choice(methods)
+    # The recurrence of ten stages makes large graphs and shows nothing that four do not.
+    options["method"] = chosen.replace("stages=10", "stages=4")
     options["steps"] = max(2, steps_of(options["method"]))
     return options
 
@@ -313,6 +317,21 @@ def pairwise_cover() -> tuple[tuple[tuple[NetworkConfig, tuple[int, int]], ...],
     return tuple(networks), frozenset(invalid)
 
 
+@cache
+def by_field_kind_and_padding() -> tuple[NetworkConfig, ...]:
+    """Every three of field, kind of methods and padding, with couplings and methods in turn."""
+    served = {(field_of(c), c.method): c for c in every_combination()}
+    couplings, found = tuple(OPERATORS), []
+    for field in dict.fromkeys(field for field, _ in served):
+        for names in methods_by_kind().values():
+            fitting = [served[field, name] for name in names if (field, name) in served]
+            for padding in PADDINGS if fitting else ():
+                one = fitting[len(found) % len(fitting)]
+                coupling = couplings[len(found) % len(couplings)]
+                found.append(replace(one, padding_mode=padding, coupling=coupling))
+    return tuple(found)
+
+
 # Networks and images.
 
 
@@ -321,7 +340,7 @@ def network(config: NetworkConfig, seed: int = 0, dtype: torch.dtype = torch.flo
     torch.manual_seed(seed)
     model = PDENet(config).to(dtype)
     with torch.no_grad():
-        for name, tensor in model.state_dict().items():
+        for name, tensor in model.named_buffers():
             if name.endswith("running_var"):
                 tensor.uniform_(0.5, 2)
             elif name.endswith("running_mean"):
