@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from numbers import Integral
 from os import PathLike
 from typing import Any
 
@@ -163,10 +164,11 @@ def convert(
     make the optimiser afterwards.
 
     A layer is kept, with the reason in the report, where the coupling cannot express it or has no
-    fewer weights (``full`` may have as many: only the class changes), and where its weight or its
-    forward is not the plain one. Without a filter two kinds more are kept, which lose most for
-    the little they cost: 1x1 convolutions, and those of at most 4 input channels, which open a
-    network.
+    fewer weights (``full`` may have as many: only the class changes), where its weight or its
+    forward is not the plain one, and where its weight is tied to a module that is kept or that
+    has other groups: apart they would have more parameters and train away from each other.
+    Without a filter two kinds more are kept, which lose most for the little they cost: 1x1
+    convolutions, and those of at most 4 input channels, which open a network.
 
     Args:
         model: any module with convolutions, or one itself.
@@ -184,8 +186,10 @@ def convert(
         inplace: change the model itself in place of a deep copy.
 
     Raises:
-        InputError: for an unknown coupling, a model without convolutions, a pattern that none of
-            their names has, and an example that the model does not take.
+        InputError: for an unknown coupling, groups that are no whole number above 0, a filter of
+            another kind, a model without convolutions, a pattern that none of their names has,
+            weights that are not finite where they would be projected, and an example that the
+            model does not take.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1))
     >>> found = convert(model, "lean", example=torch.zeros(1, 3, 10, 10))
@@ -196,27 +200,72 @@ def convert(
     >>> found.layers[0].kept
     'opens the network, 3 channels in; a filter converts it'
     """
-    if coupling not in OPERATORS:
-        raise unknown_name("coupling", coupling, OPERATORS)
+    _check_arguments(coupling, groups, filter)
     chosen = _chosen(model, filter)
+    _check_finite(model, chosen)
     calls = None if example is None else record_calls(model, example)
     before = _parameters(model)
     model = model if inplace else _copied(model)
     options = {"five_point": five_point, "keep_norm": keep_norm, "sparing": filter is None}
     converter = LayerConverter(coupling, groups, **options)
-    layers, replacements = [], {}
+    replacements, kept = {}, {}
     for name, module in convolutions(model).items():
-        used = None if calls is None else calls[name]
         try:
             if name not in chosen:
                 raise Kept("not in the filter")
+            used = None if calls is None else calls[name]
             replacements[module] = converter.convert(module, used)
-            layers.append(_layer(name, module, used, replacements[module]))
         except Kept as reason:
-            layers.append(_layer(name, module, used, kept=str(reason)))
+            kept[module] = str(reason)
+    for module, reason in _tied(model, set(replacements)).items():
+        del replacements[module]
+        kept[module] = reason
+    layers = [
+        _layer(name, m, None if calls is None else calls[name], replacements.get(m), kept.get(m))
+        for name, m in convolutions(model).items()
+    ]
     operators = {module: found.operator for module, found in replacements.items()}
     model = _swapped(model, operators)
     return Conversion(model, coupling, tuple(layers), before, _parameters(model))
+
+
+def _check_arguments(coupling: str, groups: int, filter: Filter) -> None:
+    """Raise InputError for arguments of another kind than ``convert`` takes."""
+    if not isinstance(coupling, str) or coupling not in OPERATORS:
+        raise unknown_name("coupling", str(coupling), OPERATORS)
+    if not isinstance(groups, Integral) or isinstance(groups, bool) or groups < 1:
+        raise InputError("groups that are a whole number above 0", repr(groups), "pass groups=4")
+    if not (filter is None or isinstance(filter, str) or callable(filter)):
+        expected = "a filter that is a pattern, a function of name and module, or None"
+        raise InputError(expected, repr(filter), "pass a pattern as 'layer3.*'")
+
+
+def _check_finite(model: nn.Module, chosen: set[str]) -> None:
+    """Raise InputError where a layer to convert has weights that no projection is near to."""
+    for name, module in convolutions(model).items():
+        weight = module._parameters.get("weight")
+        if name not in chosen or weight is None or isinstance(weight, UninitializedParameter):
+            continue
+        if not weight.is_meta and not bool(torch.isfinite(weight).all()):
+            remedy = "load weights that are finite, or leave the layer out with a filter"
+            raise InputError("finite weights", f"others in layer '{name}'", remedy)
+
+
+def _tied(model: nn.Module, replaced: set[Convolution]) -> dict[Convolution, str]:
+    """Why some convolutions stay after all: a weight of theirs serves what would not share it."""
+    owners: dict[int, list[tuple[str, nn.Module]]] = {}
+    for name, module in model.named_modules():
+        for parameter in {id(p) for p in module._parameters.values() if p is not None}:
+            owners.setdefault(parameter, []).append((name, module))
+    found = {}
+    for module in replaced:
+        for name, other in owners[id(module.weight)]:
+            if other not in replaced:
+                found[module] = f"its weight is tied to '{name}', which is kept"
+                break
+            if isinstance(other, Convolution) and other.groups != module.groups:
+                found[module] = f"its weight is tied to '{name}', which has other groups"
+    return found
 
 
 def _chosen(model: nn.Module, filter: Filter) -> set[str]:

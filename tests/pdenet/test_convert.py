@@ -379,6 +379,11 @@ def test_filters_choose_by_name_and_by_module() -> None:
         ({"coupling": "leen"}, "did you mean 'lean'"),
         ({"filter": "layer9.*"}, "a pattern that fits one of the 20 convolutions"),
         ({"filter": "layer3.0.conv"}, "a name is 'layer3.0.conv"),
+        ({"coupling": 3}, "coupling"),
+        ({"groups": "a", "coupling": "grouped"}, "groups that are a whole number.*'a'"),
+        ({"groups": 2.0}, "groups that are a whole number.*2.0"),
+        ({"groups": 0}, "groups that are a whole number"),
+        ({"filter": 3}, "a filter that is a pattern.*3.*layer3"),
         ({"example": torch.zeros(1, 5, 8, 8)}, r"an example that the model takes.*\(1, 5, 8, 8\)"),
     ],
 )
@@ -471,9 +476,49 @@ def test_modules_used_twice_and_tied_weights_stay_shared() -> None:
     assert found.layers[0].multiply_adds == 2 * 36 * 128  # called twice
     reference = dense_reference(nn.Sequential(first), "lean", {"0"}, groups=1)
     torch.testing.assert_close(found.model[0](images), reference(images))
-    second_name = convert(model, "lean", filter="2")
+    second_name = convert(model, "lean", filter="[23]")
     assert second_name.model[0] is second_name.model[2]
     assert isinstance(second_name.model[0], StencilOperator)
+
+
+@pytest.mark.parametrize("chosen", ["a", "[ab]", "d"])
+def test_layers_tied_to_a_kept_one_are_kept_too(chosen) -> None:
+    model = nn.ModuleDict({name: nn.Conv2d(16, 16, 3) for name in "abd"})
+    model["b"].weight = model["d"].weight = model["a"].weight
+    found = convert(model, "lean", filter=chosen)
+    assert found.converted == ()
+    assert found.parameters == found.parameters_before == 2352
+    tied = {layer.name: layer.kept for layer in found.layers if layer.kept != "not in the filter"}
+    assert set(tied) == set(chosen) - set("[]")
+    assert all("its weight is tied to" in reason for reason in tied.values())
+    assert found.model["b"].weight is found.model["a"].weight
+    whole = convert(model, "lean", filter="[abd]")
+    assert len(whole.converted) == 3
+    assert whole.parameters == 384 + 3 * 16
+
+
+def test_layers_tied_to_what_is_no_convolution_or_has_other_groups_are_kept() -> None:
+    model = nn.Sequential(nn.Conv2d(16, 16, 3), nn.ParameterList(), nn.Conv2d(16, 16, 3))
+    model[1].append(model[0].weight)
+    found = convert(model, "lean")
+    assert found.layers[0].kept == "its weight is tied to '1', which is kept"
+    assert found.layers[1].kept is None
+    model = nn.Sequential(nn.Conv2d(16, 16, 3), nn.Conv2d(32, 16, 3, groups=2))
+    model[1].weight = model[0].weight
+    found = convert(model, "lean")
+    assert "which has other groups" in found.layers[0].kept
+    assert found.model[0].weight is found.model[1].weight
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_unless_left_out(value) -> None:
+    model = nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3))
+    with torch.no_grad():
+        model[1].weight[0, 0, 0, 0] = value
+    with pytest.raises(InputError, match=r"finite weights.*'1'"):
+        convert(model, inplace=True)
+    assert not any(isinstance(module, StencilOperator) for module in model)
+    assert len(convert(model, filter="0").converted) == 1
 
 
 def test_biases_are_the_very_parameters() -> None:
