@@ -97,7 +97,9 @@ def judge(layer: Layer, *, seed: int = 0) -> Verdict:
     mode = None
     if theory.claim == FROZEN and not theory.proved:
         assert isinstance(layer.module, TimeStep)
-        mode = fastest_mode(layer, layer.module, theory.points)
+        # A limit is certified where both halves are semidefinite, and only there.
+        semidefinite = theory.linear_limit is not None
+        mode = fastest_mode(layer, layer.module, theory.points, semidefinite=semidefinite)
     return grade(layer, theory, growth, mode)
 
 
@@ -140,8 +142,9 @@ def _frozen(
 ) -> Verdict:
     """The grade of a claim about frozen coefficients beyond its limit."""
     if mode is not None and mode.grows:
+        kind = "frequency" if mode.oscillates else "rate"
         warnings.append(
-            f"at a state of the network a mode of frequency {mode.frequency:.4g} grows "
+            f"at a state of the network a mode of {kind} {mode.frequency:.4g} grows "
             f"{mode.radius:.4g} times a step while the coefficients stay as they are there"
         )
         return Verdict(layer, theory, growth, "violated", True, tuple(warnings), mode)

@@ -16,6 +16,7 @@ from pdenet.inspection.crosscheck import BOUNDED, FROZEN, NON_EXPANSIVE, theory_
 from pdenet.inspection.figures import cloud, region_method
 from pdenet.inspection.reader import double_inference, read_layers
 from pdenet.inspection.verdict import judge, step_verdicts
+from pdenet.inspection.wave_steps import fastest_mode
 from pdenet.network_config import NetworkConfig
 from pdenet.networks import PDENet
 
@@ -154,6 +155,131 @@ def true_limit(layer, state):
     J = torch.func.jacrev(lambda s: step.term(s.reshape(1, *shape)).flatten())(state.flatten())
     frequency = max(abs(np.linalg.eigvals(J.detach().numpy()).imag))
     return stability_of(step.method).imaginary_interval / frequency
+
+
+# Negative gains: the Jacobians of drift and minus kick are indefinite.
+
+
+def signed(gains, matrices=None, side=(1, 1), h=0.5, **options):
+    """A step with the gains ``(S1, S2)``, at rest where all units have full slope."""
+    width = 2 * len(gains[0])
+    options = {"block": "hamiltonian", "method": "verlet", "coupling": "pointwise"} | options
+    net = network(widths=(width,), normalization="batch", step_size=h, **options)
+    layer = steps_of(net)[0]
+    term = layer.module.term
+    with torch.no_grad():
+        for index, name in enumerate(("first", "second")):
+            norm = getattr(term, f"{name}_normalization")
+            gain = torch.as_tensor(gains[index], dtype=torch.float64)
+            norm.weight.copy_(gain * (1 + norm.eps) ** 0.5)
+            norm.bias.zero_()
+            if matrices is not None:
+                getattr(term, name).weight.copy_(
+                    torch.as_tensor(matrices[index])[..., None, None]
+                    if getattr(term, name).weight.ndim == 4
+                    else torch.as_tensor(matrices[index])
+                )
+    return replace(layer, features=torch.zeros(1, width, *side, dtype=torch.float64))
+
+
+def halves(layer, state):
+    """Dense ``A`` and ``B`` at a state."""
+    y, z = state.chunk(2, dim=0)
+    term = layer.module.term
+    found = [
+        torch.func.jacrev(lambda s, f=f, n=x.shape: f(s.reshape(1, *n)).flatten())(x.flatten())
+        for f, x in ((term.drift, z), (term.kick, y))
+    ]
+    return found[0].detach().numpy(), -found[1].detach().numpy()
+
+
+def test_indefinite_halves_below_the_true_limit_are_not_called_violated():
+    """The Rayleigh quotient of an indefinite product is no bound: it said 1.0563."""
+    wanted = np.array([[2, 0.4995], [0.4995, -1]])
+    values, Q = np.linalg.eigh(wanted)
+    K2 = (np.sqrt(abs(values))[:, None] * Q.T)[::-1].copy()
+    gains = ([1.0, -1.0], [1.0, -1.0])
+    layer = signed(gains, (np.eye(2), K2), h=1.6208778920280245)
+    rest = layer.features[0]
+    A, B = halves(layer, rest)
+    np.testing.assert_allclose(B, wanted, atol=1e-12)
+    np.testing.assert_allclose(A, np.diag([1, -1]), atol=1e-12)
+    assert radius(layer, rest) == pytest.approx(1, abs=1e-6)
+    verdict = judge(layer)
+    assert (verdict.grade, verdict.contradicted) == ("measured", False)
+    assert verdict.mode.radius == pytest.approx(1, abs=1e-9)
+
+
+def test_exponential_growth_of_the_frozen_field_itself_is_found():
+    """``omega^2 = -1``: a step of Verlet's has the roots of ``r + 1 / r = 2 + h^2``."""
+    layer = signed(([1.0, 1.0], [1.0, -1.0]), (np.eye(2), np.eye(2)))
+    verdict = judge(layer)
+    trace = 2 + 0.5**2
+    expected = trace / 2 + math.sqrt(trace**2 / 4 - 1)
+    assert expected == pytest.approx(1.64, abs=5e-3)
+    assert verdict.grade == "violated"
+    assert verdict.mode.radius == pytest.approx(expected, rel=1e-9)
+    assert verdict.mode.frequency == pytest.approx(1)
+    assert not verdict.mode.oscillates
+    assert any("a mode of rate 1 grows" in warning for warning in verdict.warnings)
+    assert verdict.mode.mode.flatten().abs().tolist() == pytest.approx([0, 1], abs=1e-12)
+
+
+@pytest.mark.parametrize("method_name", ["verlet", "symplectic-euler", "ruth3", "rk4"])
+@pytest.mark.parametrize("block", ["hamiltonian", "second-order"])
+@pytest.mark.parametrize("limit", [600, 10])
+def test_modes_of_indefinite_halves_are_those_of_dense_spectra(
+    block, method_name, limit, monkeypatch
+):
+    monkeypatch.setattr("pdenet.inspection.wave_steps.DENSE", limit)
+    side = (4, 3) if limit == 600 else (6, 5)
+    for seed in range(2):
+        options = {"activation": "gelu"} if seed == 1 else {}
+        net = network(seed, block=block, method=method_name, normalization="batch", **options)
+        layer = steps_of(net)[0]
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in layer.module.named_parameters():
+            if "normalization.weight" in name:
+                parameter.data = 3 * torch.randn(parameter.shape, generator=generator).double()
+                parameter.data[0] = -4
+            if name.endswith("normalization.bias"):
+                parameter.data.zero_()
+        shape = (1, layer.features.shape[1], *side)
+        layer = replace(layer, features=torch.zeros(shape, dtype=torch.float64))
+        mode = fastest_mode(layer, layer.module, None, semidefinite=False)
+        moduli = abs(np.linalg.eigvals(jacobian(layer, mode.state)))
+        assert abs(moduli - mode.radius).min() < 1e-6
+        assert mode.radius > moduli.max() - 1e-6
+        assert mode.radius > 1.001
+        A, B = halves(layer, mode.state)
+        if mode.square.imag == 0:  # the evidence is an eigenvector, not any vector of the iteration
+            v = mode.mode.flatten().numpy()
+            np.testing.assert_allclose(A @ B @ v, mode.square.real * v, atol=1e-6)
+
+
+def test_complex_frequencies_are_found_with_a_real_direction():
+    wanted = np.array([[1.0, 2.0], [2.0, 1.0]])  # A B = [[1, 2], [-2, -1]]: omega^2 = +-i sqrt(3)
+    values, Q = np.linalg.eigh(wanted)
+    K2 = np.sqrt(abs(values))[:, None] * Q.T
+    layer = signed(([1.0, -1.0], [-1.0, 1.0]), (np.eye(2), K2))
+    verdict = judge(layer)
+    assert verdict.grade == "violated"
+    assert abs(verdict.mode.square.imag) == pytest.approx(math.sqrt(3))
+    assert verdict.mode.frequency == pytest.approx(3**0.25)
+    assert verdict.mode.radius == pytest.approx(radius(layer, verdict.mode.state), abs=1e-6)
+    assert float(verdict.mode.mode.norm()) == pytest.approx(1)
+
+
+def test_halves_with_a_kernel_or_without_a_spectrum_grow_nowhere():
+    """Eigenvalues of rounding about zero are no growth, whatever their sign."""
+    Q = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
+    K = np.diag([1.0, 1e-9, 0.5, 0.0]) @ Q.T
+    layer = signed(([1.0, 1.0, 1.0, -1.0], [1.0] * 3 + [-1.0]), (K, K))
+    for gain in (1.0, 0.0):
+        with torch.no_grad():
+            layer.module.term.second_normalization.weight.mul_(gain)
+        mode = fastest_mode(layer, layer.module, None, semidefinite=False)
+        assert not mode.grows
 
 
 def test_euler_amplifies_every_oscillation():
