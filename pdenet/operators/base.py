@@ -128,9 +128,12 @@ class StencilOperator(nn.Module, ABC):
     # What follows from it.
 
     def forward(self, x: Tensor) -> Tensor:
-        """``K x + b``."""
-        y = self.linear(x)
-        return y if self.bias is None else y + self.bias[:, None, None]
+        """``K x + b`` in the precision of ``K x``, which autocast may have lowered."""
+        y, bias = self.linear(x), self.bias
+        if bias is None:
+            return y
+        offset = bias if bias.dtype == y.dtype else bias.to(y.dtype)
+        return y + offset[:, None, None]
 
     def linear(self, x: Tensor) -> Tensor:
         """``K x``, the operator without its bias.

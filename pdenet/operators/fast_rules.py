@@ -66,7 +66,7 @@ def mixes_in_blocks(x: Tensor) -> bool:
 
 def in_pieces(x: Tensor) -> bool:
     """Whether lean and circulant operators work through a batch piece by piece."""
-    return x.device.type == "cpu" and not tracing() and x.numel() >= PIECES_FROM
+    return x.device.type == "cpu" and not tracing() and x.numel() >= max(1, PIECES_FROM)
 
 
 def lean_piece(channels: int) -> int:
@@ -87,9 +87,10 @@ def pieces(x: Tensor, numbers: int) -> Iterator[slice]:
 def by_transform(x: Tensor, channels_out: int, channels_in: int, taps: int) -> bool:
     """Whether a circulant operator is applied by a Fourier transform of the channels.
 
-    Not while a graph is exported: ONNX has no such transform.
+    Not while a graph is exported: ONNX has no such transform. Nor for a batch without images, of
+    which the library makes no transform.
     """
-    if x.device.type != "cpu" or torch.compiler.is_exporting():
+    if x.device.type != "cpu" or torch.compiler.is_exporting() or x.shape[0] == 0:
         return False
     weight = taps if channels_last(x) else taps / PLANES_FACTOR
     return circulant_by_transform(channels_out, channels_in, weight)
