@@ -27,7 +27,8 @@ def conjugate_gradient(
 
     All systems of a batch run together, each with its own step lengths, until the residual of every
     one is below the tolerance. The residual is then computed anew, and where rounding had spoilt it
-    the rest is solved for again, until that no longer helps.
+    the rest is solved for again, until that no longer helps. Every right side is divided by its
+    largest modulus before, so that no scale of it overflows or underflows.
 
     Args:
         apply: ``A``, images to images of equal shape.
@@ -47,11 +48,28 @@ def conjugate_gradient(
     >>> conjugate_gradient(lambda v: 4 * v, b, lambda r: r, system_axes=(1, 2, 3))[0].tolist()
     [[[[0.5, 2.0]]]]
     """
-    size = right_side.square().sum(system_axes, keepdim=True)
-    if not bool(torch.isfinite(size).all()):
+    scale = right_side.abs().amax(system_axes, keepdim=True)
+    if not bool(torch.isfinite(scale).all()):
         return torch.full_like(right_side, torch.nan), 0
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     if tolerance is None:
         tolerance = 16 * torch.finfo(right_side.dtype).eps
+    solution, used = _solve_scaled(
+        apply, right_side / scale, precondition, system_axes, tolerance, maximum_iterations
+    )
+    return solution * scale, used
+
+
+def _solve_scaled(
+    apply: Callable[[Tensor], Tensor],
+    right_side: Tensor,
+    precondition: Callable[[Tensor], Tensor],
+    system_axes: tuple[int, ...],
+    tolerance: float,
+    maximum_iterations: int,
+) -> tuple[Tensor, int]:
+    """The solve with its restarts, for right sides whose squares can be summed."""
+    size = right_side.square().sum(system_axes, keepdim=True)
     goal = tolerance**2 * size
     solution, residual, used = torch.zeros_like(right_side), right_side, 0
     error = size

@@ -63,8 +63,9 @@ def solve_implicit_diffusion(operator: StencilOperator, y: Tensor, step_size: fl
     """Solve ``(I + h D^T D) x = y``, one step of implicit Euler for ``y' = -D^T D y``.
 
     Differentiable once in ``y`` and in the weights, forward and reverse, by the implicit function
-    theorem: a second solve with the same matrix, no stored iterations. Lower precisions are solved
-    in float32, also under autocast.
+    theorem: a second solve with the same matrix, no stored iterations. Gradients by the weights
+    must not be differentiated again: second derivatives mixed in the weights and ``y`` are not
+    exact. Lower precisions are solved in float32, also under autocast.
 
     Args:
         operator: ``D`` with stride 1, as many output as input channels and padding that keeps the
@@ -85,6 +86,8 @@ def solve_implicit_diffusion(operator: StencilOperator, y: Tensor, step_size: fl
     [0.5, 0.5]
     """
     _check(operator, y, step_size, "step size")
+    if _is_empty(y):
+        return _unchanged(operator, y)
     with torch.autocast(y.device.type, enabled=False):
         working = y if y.dtype == torch.float64 else y.float()
         if _needs_products(operator):
@@ -98,7 +101,8 @@ def diffusion_flow(operator: StencilOperator, y: Tensor, time: float) -> Tensor:
     """``exp(-t D^T D) y``, the exact flow of ``y' = -D^T D y``.
 
     Differentiable in ``y`` and the weights, forward and reverse; precision as
-    ``solve_implicit_diffusion``.
+    ``solve_implicit_diffusion``. With ``replicate`` the flow is defined only for stencils even in
+    each axis, so its gradient by them is the even part alone.
 
     Args:
         operator: one for which ``flow_exists``.
@@ -127,6 +131,8 @@ def diffusion_flow(operator: StencilOperator, y: Tensor, time: float) -> Tensor:
             f"padding_mode={operator.padding_mode!r}",
             "choose circular padding or an implicit step",
         )
+    if _is_empty(y):
+        return _unchanged(operator, y)
     with torch.autocast(y.device.type, enabled=False):
         working = y if y.dtype == torch.float64 else y.float()
         if _needs_products(operator):
@@ -250,6 +256,17 @@ def _check(operator: StencilOperator, y: Tensor, number: float, what: str) -> No
         expected = f"floating-point images of shape (B, {operator.in_channels}, H, W)"
         got = f"{str(y.dtype).removeprefix('torch.')} of shape {tuple(y.shape)}"
         raise InputError(expected, got, "match the channels of the operator")
+
+
+def _is_empty(y: Tensor) -> bool:
+    """Whether a batch has no images, of which libraries make no transform."""
+    # The number of images of an exported graph is not known.
+    return not torch.compiler.is_exporting() and y.shape[0] == 0
+
+
+def _unchanged(operator: StencilOperator, y: Tensor) -> Tensor:
+    """A batch without images as a function of images and weights: their gradients are zeros."""
+    return y + torch.stack([weight.sum() for weight in weights_of(operator)]).sum()
 
 
 def _size(y: Tensor) -> tuple[int, int]:

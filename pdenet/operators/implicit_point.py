@@ -32,7 +32,8 @@ def attach_gradient(
 
     Returns:
         The values of ``x``. First derivatives are exact, forward and reverse; second derivatives
-        with respect to ``tensors`` raise.
+        with respect to ``tensors`` raise. Gradients by ``theta`` must not be differentiated again:
+        ``residual`` holds ``x`` fixed, so those mixed in weights and right side are not exact.
     """
     # Compilers do not trace functions that know their forward derivative.
     function = ImplicitPoint if torch.compiler.is_compiling() else ForwardImplicitPoint
