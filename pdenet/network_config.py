@@ -35,6 +35,8 @@ BLOCKS = tuple(TERMS)
 """Right-hand sides of a network."""
 STENCILS = ("nine-point", "five-point")
 """Shapes of the stencils of the blocks."""
+LARGEST_COUNT = 2**31 - 1
+"""Largest of the counts of an architecture: sizes of tensors overflow above it."""
 WEIGHTS_IN_TIME = ("per-step", "shared", *BASES)
 """Weights of their own for every time step of a block, one set for all, or a basis in time."""
 
@@ -144,6 +146,9 @@ class NetworkConfig:
         for name, value in counts.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"a positive whole number for {name}", repr(value), "change it")
+            if value > LARGEST_COUNT:
+                expected = f"a positive whole number below 2^31 for {name}"
+                raise InputError(expected, repr(value), "change it")
         check_step_size(self.step_size)
 
     def _check_combinations(self) -> None:
