@@ -217,9 +217,9 @@ def convert(
             replacements[module] = converter.convert(module, used)
         except Kept as reason:
             kept[module] = str(reason)
-    for module, reason in _tied(model, set(replacements)).items():
+    for module, tie in _tied(model, set(replacements)).items():
         del replacements[module]
-        kept[module] = reason
+        kept[module] = tie
     layers = [
         _layer(name, m, None if calls is None else calls[name], replacements.get(m), kept.get(m))
         for name, m in convolutions(model).items()
