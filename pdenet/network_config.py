@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from analysis.errors import InputError, unknown_name
 from analysis.time_basis import BASES
 from pdenet.integrators.choice import FAMILIES, family_of, step_method
-from pdenet.layers.activations import ACTIVATIONS
+from pdenet.layers.activations import ACTIVATIONS, SLOPES
 from pdenet.layers.block import BACKPROPAGATIONS, check_step_size
 from pdenet.layers.connector import POOLINGS
 from pdenet.layers.normalization import NORMALIZATIONS
@@ -195,16 +195,21 @@ class NetworkConfig:
                 f"choose one such as {' or '.join(EXAMPLES[f] for f in term.families)}",
             )
         linear = self.block == "diffusion-reaction" and self.diffusion == "linear"
-        solves = family in ("implicit", "implicit-explicit")
-        if solves and not linear and (self.normalization != "none" or self.activation == "gelu"):
-            remedy = "change it, or choose an explicit method"
-            if self.block == "diffusion-reaction":
-                remedy = "change it, or choose diffusion='linear' or an explicit method"
+        if family not in ("implicit", "implicit-explicit") or linear:
+            return
+        remedy = "an explicit method"
+        if self.block == "diffusion-reaction":
+            remedy = "diffusion='linear' or an explicit method"
+        wrong = {}
+        if self.normalization != "none":
+            wrong["normalization='none'"] = self.normalization
+        if SLOPES[self.activation][0] < 0:
+            wrong["an activation that never falls"] = self.activation
+        for expected, got in wrong.items():
             raise InputError(
-                f"normalization='none' and an activation that never falls for the implicit steps "
-                f"of {self.method}",
-                f"{self.normalization!r} and {self.activation!r}",
-                remedy,
+                f"{expected} for the implicit steps of {self.method}",
+                repr(got),
+                f"change it, or choose {remedy}",
             )
 
     def inner_width(self, width: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -58,6 +59,9 @@ def inspect(
     output.warn(*result.pop("warnings", []))
     show_layers(output, result["layers"])
     show_network(output, result["network"])
+    pairs = [layer["counter_pair"] for layer in result["layers"] if layer["counter_pair"]]
+    if pairs:
+        output.console.print(f"evidence: {Path(pairs[0]).parent}", soft_wrap=True)
     output.console.print(f"report: {result['report']}", soft_wrap=True)
     output.finish(result)
     if found.contradicted:
@@ -86,9 +90,10 @@ def show_layers(output: Output, layers: list[dict[str, Any]]) -> None:
         )
     output.console.print(table)
     output.console.print(
-        "limit: of the claim, certified; growth: measured worst case of one step; certified: its "
-        "bound. proved: with a limit, distances never grow (hamiltonian, second-order: no frozen "
-        "mode does); without one, they grow no more than certified",
+        "limit: the largest step for which distances never grow (hamiltonian and second-order: "
+        "no mode of frozen coefficients does), certified; growth: of distances in one step, "
+        "measured worst case; certified: its bound. proved: within the limit; without one, no "
+        "more growth than certified",
         style="dim",
     )
 

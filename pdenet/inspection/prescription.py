@@ -24,7 +24,7 @@ from analysis.contractivity import circle_contractivity_radius
 from analysis.errors import InputError
 from analysis.methods import method
 from pdenet.data.sources import ImageData
-from pdenet.inspection.crosscheck import NON_EXPANSIVE, theory_of
+from pdenet.inspection.crosscheck import FROZEN, NON_EXPANSIVE, theory_of
 from pdenet.inspection.reader import double_inference, read_layers
 from pdenet.inspection.steppers import chosen_plans, with_plans
 from pdenet.inspection.verdict import Verdict, step_verdicts
@@ -94,17 +94,18 @@ def accuracy(network: PDENet, images: Tensor, labels: Tensor, batch: int = 250) 
 
 
 def needs_remedy(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Steps that claim non-expansion without a proof."""
+    """Steps whose claim has a limit and no proof."""
     return [
         verdict
         for verdict in step_verdicts(verdicts)
-        if verdict.theory.claim == NON_EXPANSIVE and verdict.grade != "proved"
+        if verdict.theory.claim in (NON_EXPANSIVE, FROZEN)
+        and verdict.grade in ("measured", "violated")
     ]
 
 
 def shrunk(network: PDENet, offenders: Sequence[Verdict]) -> PDENet | None:
     """The same weights with every offending step shrunk to its limit; None where there is none."""
-    limits = {v.layer.name: v.theory.nonexpansive_limit for v in offenders}
+    limits = {v.layer.name: v.theory.limit for v in offenders}
     if any(limit is None or limit == 0 for limit in limits.values()):
         return None
     copied = per_step(copy.deepcopy(network))
@@ -130,8 +131,9 @@ def shrink_remedies(
         Remedy(
             layer=v.layer.name,
             action="reduce the step size of the trained weights",
-            value=(v.theory.nonexpansive_limit or 0.0) * (1 - MARGIN),
-            predicted_growth=1.0,
+            value=(v.theory.limit or 0.0) * (1 - MARGIN),
+            # A frozen limit is about modes: distances can grow inside it.
+            predicted_growth=1.0 if v.theory.claim == NON_EXPANSIVE else None,
             accuracy_before=before,
             accuracy_after=after,
         )

@@ -349,7 +349,7 @@ def test_a_method_of_ones_own_stays_with_the_configuration(tmp_path):
             {"reaction": "plain", "reaction_coupling": "full"},
             "for the options reaction, reaction_coupling, got 'parabolic'",
         ),
-        ({"method": "ars111", "block": "diffusion-reaction"}, "choose diffusion='linear' or an"),
+        ({"method": "ars111", "block": "diffusion-reaction"}, "or choose diffusion='linear' or an"),
     ],
 )
 def test_bad_configuration(options, message):
