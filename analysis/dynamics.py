@@ -120,7 +120,10 @@ def parabolic_limits(method: str | ButcherTableau, curvature: float) -> StepLimi
 
 
 def parabolic_growth(
-    method: str | ButcherTableau, step_size: float, curvature: float, negative_curvature: float = 0.0
+    method: str | ButcherTableau,
+    step_size: float,
+    curvature: float,
+    negative_curvature: float = 0.0,
 ) -> float:
     """Certified Lipschitz constant of one step on a monotone field.
 

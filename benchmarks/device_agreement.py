@@ -44,7 +44,6 @@ from pdenet.data.batches import Batches
 from pdenet.data.sources import ImageData, load_data
 from pdenet.networks import NetworkConfig, PDENet
 from pdenet.operators.conv import OPERATORS
-from pdenet.operators.implicit import SOLVABLE
 from pdenet.training.config import CONSTRAINTS, RunConfig, TrainingConfig, fit_to_data
 from pdenet.training.device import reproducible_numerics
 from pdenet.training.loop import train
@@ -146,8 +145,6 @@ def first_steps(
     rows: Rows = []
     for coupling in couplings:
         for block, options in BLOCKS.items():
-            if options.get("method") == "ars111" and coupling not in SOLVABLE:
-                continue
             for precision, limit in LIMITS.items():
                 activation = "relu" if precision == "float64" else "tanh"
                 config = NetworkConfig(

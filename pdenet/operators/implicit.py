@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from analysis.errors import InputError
 from pdenet.operators.base import StencilOperator
-from pdenet.operators.conv import OPERATORS, CirculantConv2d, LeanConv2d
+from pdenet.operators.conv import CirculantConv2d, LeanConv2d
 from pdenet.operators.implicit_point import attach_gradient, solve_without_gradient
 from pdenet.operators.implicit_solvers import has_cosine_modes
 from pdenet.operators.matrix_products import (
@@ -53,8 +53,6 @@ from pdenet.operators.transforms import (
     hartley_basis,
 )
 
-SOLVABLE = tuple(OPERATORS)
-"""Couplings for which the solve exists: all of them."""
 NOMINAL_ITERATIONS = 20
 """Iterations of conjugate gradients that ``solve_multiply_adds`` counts."""
 

@@ -50,7 +50,7 @@ def case(data, precision: str = "float32", activation: str = "tanh"):
 
 def test_first_steps_agree_with_themselves_for_every_coupling_and_block(data) -> None:
     rows = agreement.first_steps("cpu", "cpu", data, ["depthwise", "lean"])
-    assert len(rows) == 3 * (4 + 3)  # the implicit block needs a scalar symbol
+    assert len(rows) == 3 * 2 * len(agreement.BLOCKS)
     assert {row["precision"] for row in rows} == set(agreement.LIMITS)
     for row in rows:
         assert row["agree"], row

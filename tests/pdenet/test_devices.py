@@ -24,7 +24,7 @@ from analysis.stacked import Stacked
 from pdenet.networks import NetworkConfig, PDENet
 from pdenet.operators.boundary import BOUNDARY_OF_PADDING, OrderedPadding, pad
 from pdenet.operators.conv import OPERATORS, make_operator
-from pdenet.operators.implicit import SOLVABLE, solve_implicit_diffusion
+from pdenet.operators.implicit import solve_implicit_diffusion
 
 
 class OneDevice(TorchDispatchMode):
@@ -68,7 +68,7 @@ def test_a_step_stays_on_its_device(coupling: str, padding_mode: str, block: str
 
 
 @pytest.mark.parametrize("five_point", [False, True])
-@pytest.mark.parametrize("coupling", SOLVABLE)
+@pytest.mark.parametrize("coupling", OPERATORS)
 def test_an_implicit_solve_stays_on_its_device(coupling, five_point, monkeypatch) -> None:
     """Autocast knows no `meta`, and five-point stencils are looked at when a coupling is made."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
