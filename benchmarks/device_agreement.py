@@ -48,8 +48,11 @@ from pdenet.training.config import CONSTRAINTS, RunConfig, TrainingConfig, fit_t
 from pdenet.training.device import reproducible_numerics
 from pdenet.training.loop import train
 
-LIMITS = {"float64": 1e-11, "float32": 1e-5, "bfloat16": 3e-2}
-"""Largest error of a loss and of a gradient by the precision of the second device."""
+LIMITS = {"float64": 1e-11, "float32": 1e-5, "bfloat16": 5e-2}
+"""Largest error of a loss and of a gradient by the precision of the second device.
+
+That of bfloat16 is 13 of its rounding errors: gradients pass as many lean layers.
+"""
 CERTIFICATE_LIMIT = 1e-12
 """Largest relative difference of either end of a certified norm."""
 
