@@ -239,26 +239,3 @@ def test_a_batch_without_images(coupling, layout, forced, request):
     for batch in (3, 5, 0):
         images = random_images(batch, 96, 8, 8, dtype=torch.float32).to(memory_format=layout)
         torch.testing.assert_close(compiled(images), operator(images))
-
-
-@pytest.mark.parametrize("forced", [False, True])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("coupling", STRUCTURES)
-def test_a_batch_without_images(coupling, layout, forced, request):
-    """As ``torch.nn.Conv2d``: no images, and gradients that are zeros."""
-    if forced:
-        request.getfixturevalue("fast")
-    operator = make(coupling, (96, 96), torch.float32, stride=2)
-    x = torch.zeros(0, 96, 8, 8).to(memory_format=layout).requires_grad_()
-    y = operator(x)
-    assert y.shape == (0, 96, 4, 4) and y.dtype == torch.float32
-    back = operator.adjoint(y)
-    assert back.shape == x.shape
-    back.sum().backward()
-    assert x.grad is not None and x.grad.shape == x.shape
-    for parameter in operator.parameters():
-        assert parameter.grad is not None and not parameter.grad.any()
-    compiled = torch.compile(operator, backend="aot_eager", fullgraph=True, dynamic=True)
-    for batch in (3, 0, 5):
-        images = random_images(batch, 96, 8, 8, dtype=torch.float32).to(memory_format=layout)
-        torch.testing.assert_close(compiled(images), operator(images))

@@ -336,7 +336,10 @@ def test_a_method_of_ones_own_stays_with_the_configuration(tmp_path):
         ({"steps": 0}, "whole number for steps, got 0"),
         ({"steps": 2.5}, "whole number for steps, got 2.5"),
         ({"classes": True}, "whole number for classes, got True"),
-        ({"classes": 10**30}, "a positive whole number below 2\\^31 for classes, got 10+; change it"),
+        (
+            {"classes": 10**30},
+            "a positive whole number below 2\\^31 for classes, got 10+; change it",
+        ),
         ({"widths": (8, 2**31)}, "below 2\\^31 for widths\\[1\\], got 2147483648"),
         ({"in_channels": 2**31}, "below 2\\^31 for in_channels"),
         (
