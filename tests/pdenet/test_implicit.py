@@ -406,46 +406,6 @@ def test_compiled_solves_take_any_number_of_images():
         torch.testing.assert_close(compiled(y), module(y))
 
 
-@pytest.mark.parametrize("coupling", ["depthwise", "circulant", "lean"])
-def test_iterations_are_blind_to_the_scale_of_images(coupling):
-    """Squares of such numbers leave float32; every image has a scale of its own."""
-    operator = make(coupling, padding_mode="zeros", dtype=torch.float32)
-    y = images(1, 4, 6, 5, dtype=torch.float32)
-    expected = solve_implicit_diffusion(operator, y, 1000.0).detach().double()
-    scales = torch.tensor([1.0, 1e20, 1e-25, 1e-30, 0.0])
-    solved = solve_implicit_diffusion(operator, scales[:, None, None, None] * y, 1000.0)
-    for scale, x in zip(scales.double(), solved.detach().double(), strict=True):
-        assert float((x - scale * expected[0]).abs().max()) <= 1e-5 * scale * expected.abs().max()
-    alone = solve_implicit_diffusion(operator, 1e-30 * y, 1000.0)
-    assert relative(alone, solved[3:4].detach()) < 1e-5
-
-
-@pytest.mark.parametrize("function", [solve_implicit_diffusion, diffusion_flow])
-@pytest.mark.parametrize(("coupling", "padding"), EVERY)
-def test_a_batch_without_images(function, coupling, padding):
-    operator = make(coupling, padding_mode=padding, dtype=torch.float32, bias=False)
-    if function is diffusion_flow and not flow_exists(operator):
-        if padding != "replicate":
-            pytest.skip("no flow")
-        operator = make_even(coupling, dtype=torch.float32, bias=False)
-    for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        operator.zero_grad()
-        y = torch.zeros(0, 4, 6, 5, dtype=dtype, requires_grad=True)
-        x = function(operator, y, H)
-        assert x.shape == y.shape and x.dtype == dtype
-        x.sum().backward()
-        assert y.grad is not None and y.grad.shape == y.shape
-        assert all(p.grad is not None and not p.grad.any() for p in operator.parameters())
-
-
-def test_compiled_solves_take_any_number_of_images():
-    module = Apply(solve_implicit_diffusion, make("lean", bias=False))
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager", dynamic=True)
-    for batch in (3, 0, 5):
-        y = images(batch, 4, 5, 4)
-        torch.testing.assert_close(compiled(y), module(y))
-
-
 def test_nominal_operation_count():
     # 64 pixels, log2 = 6: transforms cost 2.5 * 6 a value, a depthwise solve one more.
     assert solve_multiply_adds(make(), 8, 8) == 4 * 64 * 16
