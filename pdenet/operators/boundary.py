@@ -147,20 +147,26 @@ def _fold_axis(y: Tensor, axis: int, radius: int, boundary: str) -> Tensor:
     # Added pixel by pixel, in a fixed order: index_add would sum in an order that changes from
     # run to run on a GPU, and seeds must reproduce.
     folded = interior.clone()
-    for position, source in _copies(n, radius, boundary):
+    for position, source in _copies(radius, boundary):
         folded.select(axis, source).add_(y.select(axis, position))
     return folded
 
 
 # A compiler would trace the NumPy of the index map as tensors, and looks through a bare cache.
 @torch.compiler.assume_constant_result
-def _copies(n: int, radius: int, boundary: str) -> tuple[tuple[int, int], ...]:
-    return _cached_copies(n, radius, boundary)
+def _copies(radius: int, boundary: str) -> tuple[tuple[int, int], ...]:
+    return _cached_copies(radius, boundary)
 
 
 @lru_cache(maxsize=256)
-def _cached_copies(n: int, radius: int, boundary: str) -> tuple[tuple[int, int], ...]:
-    """Positions that a padded axis has beyond its ``n`` pixels, each with the pixel it copies."""
+def _cached_copies(radius: int, boundary: str) -> tuple[tuple[int, int], ...]:
+    """Positions that a padded axis has beyond its pixels, each with the pixel it copies.
+
+    Counted from the nearer end of the axis, negative from the far one, so that they hold for every
+    number of pixels: a compiled network takes images of any size.
+    """
+    n = 4 * (radius + 1)  # pixels enough to tell which end an index belongs to
     index = source_index(n, radius, boundary)
-    positions = (*range(radius), *range(n + radius, n + 2 * radius))
-    return tuple((position, int(index[position])) for position in positions)
+    sources = [int(i) if i < n // 2 else int(i) - n for i in index]
+    positions = (*range(radius), *range(-radius, 0))
+    return tuple((position, sources[position]) for position in positions)

@@ -226,12 +226,16 @@ def test_autocast_and_channels_last():
         torch.testing.assert_close(low.float(), expected, rtol=0.1, atol=0.05)
 
 
-def test_network_can_be_compiled():
-    """One graph without breaks (traced only, so that no compiler of C++ is needed)."""
-    options = {"padding_mode": "circular", "stencil": "five-point", "widths": (4,), "steps": 1}
+@pytest.mark.parametrize("padding_mode", ["zeros", "circular", "reflect", "replicate"])
+def test_network_can_be_compiled(padding_mode):
+    """One graph without breaks (traced only), for images of several sizes too."""
+    options = {"padding_mode": padding_mode, "stencil": "five-point", "widths": (4,), "steps": 1}
     model = network(replace(SMALL, **options)).eval()
+    torch._dynamo.reset()
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(random_images()), model(random_images()))
+    for side in (6, 8, 9, 5):
+        images = random_images(side=side)
+        torch.testing.assert_close(compiled(images), model(images))
 
 
 def test_smallest_images():
