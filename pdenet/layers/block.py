@@ -17,6 +17,7 @@ from pdenet.integrators.choice import family_of, step_method, stepper_of
 from pdenet.integrators.stepper import Stepper
 from pdenet.layers.reversible import check_reversible, reversible_steps
 from pdenet.layers.terms import Term
+from pdenet.operators.fast_rules import transformed
 
 BACKPROPAGATIONS = ("stored", "reversible")
 """Activations are kept for the backward pass, or recomputed by running the steps backwards."""
@@ -105,8 +106,7 @@ def _traced(block: nn.Module) -> bool:
     Compilers and function transforms have gradients of their own, and a replica of a module for
     another device has no parameters to send gradients to.
     """
-    transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    return transformed or next(block.parameters(), None) is None
+    return torch.compiler.is_compiling() or transformed() or next(block.parameters(), None) is None
 
 
 def table_of(method: Method) -> ButcherTableau | None:

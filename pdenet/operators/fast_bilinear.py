@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-Pair = tuple[int, int]
+from pdenet.operators.fast_rules import Pair, transformed
 
 
 class Kernel(Protocol):
@@ -37,12 +38,16 @@ class Kernel(Protocol):
 
 def apply(kernel: Kernel, x: Tensor, *weights: Tensor) -> Tensor:
     """``K(w) x``, differentiable."""
+    if not _differentiated(x, *weights):
+        return kernel.apply(x, *weights)
     result: Tensor = _Apply.apply(kernel, x, *weights)
     return result
 
 
 def adjoint(kernel: Kernel, y: Tensor, size: Pair, *weights: Tensor) -> Tensor:
     """``K(w)^T y``, differentiable."""
+    if not _differentiated(y, *weights):
+        return kernel.adjoint(y, size, *weights)
     result: Tensor = _Adjoint.apply(kernel, size, y, *weights)
     return result
 
@@ -50,7 +55,16 @@ def adjoint(kernel: Kernel, y: Tensor, size: Pair, *weights: Tensor) -> Tensor:
 def _gradients(kernel: Kernel, y: Tensor, x: Tensor, needed: Sequence[bool]) -> list[Any]:
     if not any(needed):
         return [None for _ in needed]
+    if not _differentiated(y, x):
+        return list(kernel.gradients(y, x))
     return list(_Gradients.apply(kernel, y, x))
+
+
+def _differentiated(*tensors: Tensor) -> bool:
+    """Whether anybody asks for derivatives: entering a function that has them takes 60 us."""
+    if transformed() or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
+        return True
+    return any(forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
 class _Map(torch.autograd.Function):
@@ -109,7 +123,7 @@ class _Apply(_Map):
         if g is None:
             return (None,) * (2 + len(weights))
         of_images = ctx.needs_input_grad[1]
-        to_x = _Adjoint.apply(kernel, tuple(x.shape[-2:]), g, *weights) if of_images else None
+        to_x = adjoint(kernel, g, tuple(x.shape[-2:]), *weights) if of_images else None
         return (None, to_x, *_gradients(kernel, g, x, ctx.needs_input_grad[2:]))
 
     @staticmethod
@@ -139,7 +153,7 @@ class _Adjoint(_Map):
         (kernel, _), (y, *weights) = ctx.constants, ctx.saved_tensors
         if g is None:
             return (None,) * (3 + len(weights))
-        to_y = _Apply.apply(kernel, g, *weights) if ctx.needs_input_grad[2] else None
+        to_y = apply(kernel, g, *weights) if ctx.needs_input_grad[2] else None
         return (None, None, to_y, *_gradients(kernel, y, g, ctx.needs_input_grad[3:]))
 
     @staticmethod
@@ -172,9 +186,9 @@ class _Gradients(_Map):
         weights = [
             x.new_zeros(shape) if c is None else c for c, shape in zip(changes, shapes, strict=True)
         ]
-        to_y = _Apply.apply(kernel, x, *weights) if ctx.needs_input_grad[1] else None
+        to_y = apply(kernel, x, *weights) if ctx.needs_input_grad[1] else None
         size = tuple(x.shape[-2:])
-        to_x = _Adjoint.apply(kernel, size, y, *weights) if ctx.needs_input_grad[2] else None
+        to_x = adjoint(kernel, y, size, *weights) if ctx.needs_input_grad[2] else None
         return None, to_y, to_x
 
     @staticmethod

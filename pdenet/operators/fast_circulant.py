@@ -20,8 +20,8 @@ from torch.nn.grad import conv2d_weight
 
 from pdenet.operators import fast_rules
 from pdenet.operators.fast_lean import total
-from pdenet.operators.fast_rules import channels_last, pieces
-from pdenet.operators.geometry import Geometry, Pair
+from pdenet.operators.fast_rules import Pair, channels_last, pieces
+from pdenet.operators.geometry import Geometry
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,25 @@ class CirculantKernel:
         """``K x``, piece by piece."""
         real, imaginary = _real_and_imaginary(stencils)
         size = self.geometry.output_size(x.shape[-2], x.shape[-1])
-        parts = (self._apply(x[part], real, imaginary) for part in self._pieces(x))
+        parts = (self._apply(x.narrow(0, *part), real, imaginary) for part in self._pieces(x))
         return _joined(parts, x, (self.channels_out, *size))
 
     def adjoint(self, y: Tensor, size: Pair, stencils: Tensor) -> Tensor:
         """``K^T y``, piece by piece."""
         real, imaginary = _real_and_imaginary(stencils)
-        parts = (self._adjoint(y[part], size, real, imaginary) for part in self._pieces(y))
+        parts = (
+            self._adjoint(y.narrow(0, *part), size, real, imaginary) for part in self._pieces(y)
+        )
         return _joined(parts, y, (self.channels_in, *size))
 
     def gradients(self, y: Tensor, x: Tensor) -> tuple[Tensor]:
         """Derivative by the stencils."""
-        parts = (self._mode_gradient(y[part], x[part]) for part in self._pieces(x))
+        parts = (
+            self._mode_gradient(y.narrow(0, *part), x.narrow(0, *part)) for part in self._pieces(x)
+        )
         return (torch.fft.irfft(total(parts), n=self.channels, dim=0),)
 
-    def _pieces(self, x: Tensor) -> Iterator[slice]:
+    def _pieces(self, x: Tensor) -> Iterator[Pair]:
         return pieces(x, fast_rules.LEAST_CHUNK)
 
     def _apply(self, x: Tensor, real: Tensor, imaginary: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pdenet.operators.fast_rules import lean_piece, pieces
-from pdenet.operators.geometry import Geometry, Pair
+from pdenet.operators import fast_rules
+from pdenet.operators.fast_rules import Pair, lean_piece, pieces
+from pdenet.operators.geometry import Geometry
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,18 @@ class LeanKernel:
     def apply(self, x: Tensor, matrix: Tensor, stencils: Tensor) -> Tensor:
         """``K x``, piece by piece."""
         m, result = self.diagonal, self.geometry.convolve(x, matrix)
-        for part in self._pieces(x):
-            result[part, :m].add_(self.geometry.convolve(x[part, :m], stencils, m))
+        # No gradient lies in memory yet: large pieces.
+        for part in pieces(x, fast_rules.CHUNK):
+            _first(result, part, m).add_(self.geometry.convolve(_first(x, part, m), stencils, m))
         return result
 
     def adjoint(self, y: Tensor, size: Pair, matrix: Tensor, stencils: Tensor) -> Tensor:
         """``K^T y``, piece by piece."""
         m, result = self.diagonal, self.geometry.convolve_adjoint(y, matrix, size)
         for part in self._pieces(result):
-            local = self.geometry.convolve_adjoint(y[part, :m], stencils, size, m)
-            result[part, :m].add_(local)
+            added = self.geometry.convolve_adjoint(_first(y, part, m), stencils, size, m)
+            _first(result, part, m).add_(added)
+            del added  # not to be held while the next one is computed
         return result
 
     def gradients(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,13 +66,18 @@ class LeanKernel:
         m, shape = self.diagonal, self.stencil_shape
         matrix = self.geometry.weight_gradient(y, x, self.matrix_shape)
         parts = (
-            self.geometry.weight_gradient(y[part, :m], x[part, :m], shape, m)
+            self.geometry.weight_gradient(_first(y, part, m), _first(x, part, m), shape, m)
             for part in self._pieces(x)
         )
         return matrix, total(parts)
 
-    def _pieces(self, x: Tensor) -> Iterator[slice]:
+    def _pieces(self, x: Tensor) -> Iterator[Pair]:
         return pieces(x, lean_piece(self.diagonal))
+
+
+def _first(images: Tensor, part: Pair, channels: int) -> Tensor:
+    """The first channels of a piece of the batch."""
+    return images.narrow(0, *part).narrow(1, 0, channels)
 
 
 def _add(images: Tensor, addition: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from analysis.block_couplings import circulant_by_transform
 
+Pair = tuple[int, int]
+
 BLOCK_SIDE = 8
 """1x1 convolutions of channels-last images run on blocks of 8 x 8 pixels.
 
@@ -29,7 +31,8 @@ From a quarter to twice of it, lean operators of 64 to 512 channels differ by a 
 LEAST_CHUNK = 2**17
 """Numbers of a piece below which the start of every operation is felt, by a fifth at half of it.
 
-Circulant operators take it always: some four pieces of modes lie in memory at once."""
+Circulant operators and filters of modes take it always: some four pieces of modes lie in memory at
+once."""
 
 PIECES_FROM = 2**16
 """Numbers of a batch from which lean and circulant operators work piece by piece.
@@ -47,6 +50,11 @@ the dense weight, and 1.9 in the channels-last layout; at 64 channels 4.0 beside
 def tracing() -> bool:
     """Whether a graph of PyTorch operations is recorded, which takes plain operations."""
     return torch.compiler.is_compiling()
+
+
+def transformed() -> bool:
+    """Whether a function transform (``vmap``, ``jvp``, ...) is at work: nothing in place then."""
+    return torch._C._are_functorch_transforms_active()
 
 
 def channels_last(x: Tensor) -> bool:
@@ -75,13 +83,16 @@ def lean_piece(channels: int) -> int:
     So it takes no more memory than a full 3x3 convolution of the same width (from some 80 channels,
     below which the start of operations would be felt).
     """
-    return min(CHUNK, max(LEAST_CHUNK, 2 * 9 * channels**2))
+    return min(CHUNK, max(LEAST_CHUNK, 4 * 9 * channels**2))
 
 
-def pieces(x: Tensor, numbers: int) -> Iterator[slice]:
-    """Slices of the batch, each of so many numbers where single images are not larger."""
+def pieces(x: Tensor, numbers: int) -> Iterator[Pair]:
+    """Pieces of the batch for ``narrow(0, *piece)``, each of so many numbers or of one image.
+
+    Not slices: a slice of everything is an alias, which ``is_grads_batched`` cannot take.
+    """
     count = max(1, numbers * x.shape[0] // max(1, x.numel()))
-    return (slice(n, n + count) for n in range(0, x.shape[0], count))
+    return ((n, min(count, x.shape[0] - n)) for n in range(0, x.shape[0], count))
 
 
 def by_transform(x: Tensor, channels_out: int, channels_in: int, taps: int) -> bool:

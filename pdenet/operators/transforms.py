@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pdenet.operators import fast_rules
+from pdenet.operators.fast_rules import Pair, in_pieces, pieces, transformed
+
 DENSE_PIXELS = 128
 """Largest image whose modes are had by one matrix product faster than by an FFT (measured)."""
 
@@ -45,6 +48,15 @@ def _filter(y: Tensor, multiplier: Tensor, axes: tuple[int, ...]) -> Tensor:
     return torch.fft.irfftn(modes, s=[y.shape[axis] for axis in axes], dim=axes)
 
 
+def _pieces(y: Tensor) -> list[Pair]:
+    """The batch in pieces whose modes stay in the cache, or in one where it cannot be cut.
+
+    Complex modes take twice the memory of the images: of a piece that is little.
+    """
+    cut = in_pieces(y) and not transformed()
+    return list(pieces(y, fast_rules.LEAST_CHUNK)) if cut else [(0, y.shape[0])]
+
+
 class CircularFilter(torch.autograd.Function):
     """``filter_circular`` with its own gradient: autograd's would transform complex images."""
 
@@ -52,8 +64,14 @@ class CircularFilter(torch.autograd.Function):
 
     @staticmethod
     def forward(y: Tensor, multiplier: Tensor, axes: tuple[int, ...]) -> Tensor:
-        """``F^-1 diag(q) F y``."""
-        return _filter(y, multiplier, axes)
+        """``F^-1 diag(q) F y``, piece by piece of the batch."""
+        parts = _pieces(y)
+        if len(parts) == 1:
+            return _filter(y, multiplier, axes)
+        filtered = torch.empty_like(y, memory_format=torch.contiguous_format)
+        for part in parts:
+            filtered.narrow(0, *part).copy_(_filter(y.narrow(0, *part), multiplier, axes))
+        return filtered
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -66,20 +84,36 @@ class CircularFilter(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """The filtered gradient, and ``Re sum_b conj(F y) F g`` over half of the modes."""
         y, multiplier = ctx.saved_tensors
-        along_y = along_multiplier = None
-        if ctx.needs_input_grad[1]:
-            modes = torch.fft.rfftn(gradient, dim=ctx.axes)
-            sizes = [y.shape[axis] for axis in ctx.axes]
-            others = torch.fft.rfftn(y, dim=ctx.axes)
-            product = torch.view_as_real(others) * torch.view_as_real(modes)
-            counts = _mode_counts(y.shape[-1], multiplier) / math.prod(sizes)
-            # One axis after the other: both at once take ten times as long.
-            along_multiplier = product.sum(0).sum(-1) * counts
-            if ctx.needs_input_grad[0]:
-                along_y = torch.fft.irfftn(modes * multiplier, s=sizes, dim=ctx.axes)
-        elif ctx.needs_input_grad[0]:
-            along_y = filter_circular(gradient, multiplier, ctx.axes)
+        if not ctx.needs_input_grad[1]:
+            return filter_circular(gradient, multiplier, ctx.axes), None, None
+        parts = _pieces(y)
+        if len(parts) == 1:
+            return *_gradients(y, gradient, multiplier, ctx.axes), None
+        along_y = torch.empty_like(y, memory_format=torch.contiguous_format)
+        along_multiplier = torch.zeros_like(multiplier)
+        for part in parts:
+            images = y.narrow(0, *part), gradient.narrow(0, *part)
+            filtered, products = _gradients(*images, multiplier, ctx.axes)
+            along_y.narrow(0, *part).copy_(filtered)
+            del filtered  # not to be held while the next one is computed
+            along_multiplier = along_multiplier + products
         return along_y, along_multiplier, None
+
+
+def _gradients(
+    y: Tensor, gradient: Tensor, multiplier: Tensor, axes: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    """Gradients in a piece of the batch and in the multiplier."""
+    modes, others = (torch.fft.rfftn(images, dim=axes) for images in (gradient, y))
+    product = torch.view_as_real(others) * torch.view_as_real(modes)
+    del others  # what is not needed makes room
+    sizes = [y.shape[axis] for axis in axes]
+    counts = _mode_counts(y.shape[-1], multiplier) / math.prod(sizes)
+    # One axis after the other: both at once take ten times as long.
+    along_multiplier = product.sum(0).sum(-1) * counts
+    del product
+    modes = modes * multiplier
+    return torch.fft.irfftn(modes, s=sizes, dim=axes), along_multiplier
 
 
 class ForwardCircularFilter(CircularFilter):

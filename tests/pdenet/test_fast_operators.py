@@ -11,6 +11,7 @@ from analysis.block_couplings import TRANSFORM_FROM, circulant_by_transform
 from pdenet.operators import fast_bilinear, fast_rules
 from pdenet.operators.boundary import BOUNDARY_OF_PADDING
 from pdenet.operators.conv import CirculantConv2d, LeanConv2d, PointwiseConv2d, make_operator
+from pdenet.operators.transforms import filter_circular
 from tests.contracts import check_operator, random_images, relative_error
 
 PADDINGS = tuple(BOUNDARY_OF_PADDING)
@@ -95,6 +96,48 @@ def test_derivatives_of_the_fast_ways(coupling, layout, plain, fast, monkeypatch
         options = {"check_forward_ad": True, "check_batched_grad": coupling == "lean"}
         assert torch.autograd.gradcheck(function, (images, *weights), **options)
         assert torch.autograd.gradgradcheck(function, (images, *weights))
+
+
+def test_batched_gradients_of_a_batch_in_one_piece(monkeypatch):
+    """By the batching of torch.autograd.grad, which knows no aliases."""
+    monkeypatch.setattr(fast_rules, "PIECES_FROM", 0)
+    operator = make("lean", bias=False)
+    x = random_images(2, 4, 3, 4, dtype=torch.float64).requires_grad_()
+    y = operator(x)
+    directions = random_images(3, *y.shape, dtype=torch.float64, seed=1)
+    (found,) = torch.autograd.grad(y, x, directions, is_grads_batched=True)
+    torch.testing.assert_close(found, torch.stack([operator.adjoint(d) for d in directions]))
+
+
+@pytest.mark.parametrize("axes", [(2, 3), (1, 2, 3)])
+def test_filters_of_modes_in_pieces(axes, fast):
+    """Equal to the transform of the whole batch, with its derivatives of every kind."""
+    images = random_images(3, 2, 4, 5, dtype=torch.float64).requires_grad_()
+    shape = torch.fft.rfftn(images, dim=axes).shape[1:]
+    # Even in the frequency, as the multipliers of symmetric operators are.
+    stencil = random_images(1, *images.shape[1:], dtype=torch.float64, seed=1)
+    multiplier = torch.fft.rfftn(stencil, dim=axes).abs()[0].requires_grad_()
+    assert multiplier.shape == shape
+
+    def whole(y, q):
+        return torch.fft.irfftn(torch.fft.rfftn(y, dim=axes) * q, s=y.shape[axes[0] :], dim=axes)
+
+    def pieces(y, q):
+        return filter_circular(y, q, axes)
+
+    torch.testing.assert_close(pieces(images, multiplier), whole(images, multiplier))
+    weights = random_images(*images.shape, dtype=torch.float64, seed=2)
+    both = [
+        torch.autograd.grad((f(images, multiplier) * weights).sum(), [images, multiplier])
+        for f in (pieces, whole)
+    ]
+    for found, expected in zip(*both, strict=True):
+        torch.testing.assert_close(found, expected)
+    fixed = multiplier.detach()
+    assert torch.autograd.gradcheck(lambda y: pieces(y, fixed), images, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(lambda y: pieces(y, fixed), images)
+    each = torch.func.vmap(lambda y: pieces(y[None], fixed)[0])(images)
+    torch.testing.assert_close(each, pieces(images, fixed))
 
 
 @pytest.mark.parametrize("coupling", STRUCTURES)
@@ -196,11 +239,11 @@ def test_the_transform_is_taken_where_it_is_said():
 
 def test_pieces_cover_the_batch():
     x = torch.zeros(7, 2**10, 2**4, 2**4)
-    assert [fast_rules.lean_piece(c) for c in (8, 128, 512)] == [2**17, 18 * 128**2, 2**19]
+    assert [fast_rules.lean_piece(c) for c in (8, 100, 512)] == [2**17, 36 * 100**2, 2**19]
     for numbers, count in ((2**19, 2), (2**18, 1), (1, 1)):
-        slices = list(fast_rules.pieces(x, numbers))
-        covered = [n for part in slices for n in range(7)[part]]
-        assert covered == list(range(7)) and len(range(7)[slices[0]]) == count
+        found = list(fast_rules.pieces(x, numbers))
+        covered = [n for start, length in found for n in range(start, start + length)]
+        assert covered == list(range(7)) and found[0][1] == count
 
 
 def test_large_batches_are_worked_through_in_pieces(monkeypatch):
