@@ -294,7 +294,7 @@ class Circulant(Coupling):
 TRANSFORM_FROM = 288
 """Weights of a row of the dense circulant matrix from which the transform of the channels is faster
 than it: 32 channels and 3x3 stencils, where it takes 2.0 ms and the dense weight 2.9 (measured as
-``pdenet.operators.fast_rules`` says)."""
+``pdenet.operators.fast.rules`` says)."""
 
 
 def circulant_by_transform(channels_out: int, channels_in: int, taps: float) -> bool:

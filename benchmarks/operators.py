@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.conv import make_operator
-from pdenet.operators.implicit import solve_implicit_diffusion, solve_multiply_adds
+from pdenet.operators.solves.implicit import solve_implicit_diffusion, solve_multiply_adds
 from pdenet.training.device import keep_large_buffers
 
 GROUPS = 4

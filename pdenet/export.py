@@ -28,7 +28,7 @@ from pdenet.layers.block import TimeStep
 from pdenet.layers.terms import DiffusionReactionTerm
 from pdenet.networks import PDENet
 from pdenet.operators.base import StencilOperator
-from pdenet.operators.implicit import is_iterative
+from pdenet.operators.solves.implicit import is_iterative
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """What ``to_onnx`` needs beside torch: the extra ``onnx``."""

@@ -17,7 +17,7 @@ from pdenet.integrators.choice import family_of, step_method, stepper_of
 from pdenet.integrators.stepper import Stepper
 from pdenet.layers.reversible import check_reversible, reversible_steps
 from pdenet.layers.terms import Term
-from pdenet.operators.fast_rules import transformed
+from pdenet.operators.fast.rules import transformed
 
 BACKPROPAGATIONS = ("stored", "reversible")
 """Activations are kept for the backward pass, or recomputed by running the steps backwards."""

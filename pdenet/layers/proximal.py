@@ -11,10 +11,10 @@ from analysis.errors import InputError
 from pdenet.layers.activations import SLOPES, make_activation
 from pdenet.layers.normalization import ChannelAffine
 from pdenet.operators.base import StencilOperator
-from pdenet.operators.implicit_point import attach_gradient, solve_without_gradient
-from pdenet.operators.normal_symbols import weights_of
-from pdenet.operators.proximal_solvers import ACTIVATIONS_BY_TEXT
-from pdenet.operators.rebuilding import description_of, rebuild
+from pdenet.operators.solves.implicit_point import attach_gradient, solve_without_gradient
+from pdenet.operators.solves.normal_symbols import weights_of
+from pdenet.operators.solves.proximal_solvers import ACTIVATIONS_BY_TEXT
+from pdenet.operators.solves.rebuilding import description_of, rebuild
 
 PROXIMAL_EVALUATIONS = 40
 """Applications of ``K`` and of ``K^T`` that a proximal step counts for, as near ``h = 1``."""

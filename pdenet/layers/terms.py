@@ -13,7 +13,7 @@ from pdenet.integrators.choice import FAMILIES
 from pdenet.layers.activations import ACTIVATIONS, make_activation
 from pdenet.layers.proximal import PROXIMAL_EVALUATIONS, check_proximal, proximal_step
 from pdenet.operators.base import StencilOperator
-from pdenet.operators.implicit import (
+from pdenet.operators.solves.implicit import (
     check_solvable,
     diffusion_flow,
     flow_multiply_adds,

@@ -19,11 +19,11 @@ from analysis.couplings import (
     circulant_index,
 )
 from analysis.errors import InputError, unknown_name
-from pdenet.operators import fast_bilinear
 from pdenet.operators.base import StencilOperator
-from pdenet.operators.fast_circulant import CirculantKernel
-from pdenet.operators.fast_lean import LeanKernel
-from pdenet.operators.fast_rules import (
+from pdenet.operators.fast import bilinear
+from pdenet.operators.fast.circulant import CirculantKernel
+from pdenet.operators.fast.lean import LeanKernel
+from pdenet.operators.fast.rules import (
     by_transform,
     in_pieces,
     in_precision_of,
@@ -211,7 +211,7 @@ class LeanConv2d(StencilOperator):
     def _correlate(self, x: Tensor) -> Tensor:
         weights = self._two_weights()
         if in_pieces(x):
-            return in_precision_of(x, partial(fast_bilinear.apply, self.kernel), x, *weights)
+            return in_precision_of(x, partial(bilinear.apply, self.kernel), x, *weights)
         return self.kernel.plain(x, *weights)
 
     def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
@@ -220,7 +220,7 @@ class LeanConv2d(StencilOperator):
             return self.kernel.plain_adjoint(y, size, *weights)
 
         def adjoint(y: Tensor, *weights: Tensor) -> Tensor:
-            return fast_bilinear.adjoint(self.kernel, y, size, *weights)
+            return bilinear.adjoint(self.kernel, y, size, *weights)
 
         return in_precision_of(y, adjoint, y, *weights)
 
@@ -239,7 +239,7 @@ class CirculantConv2d(StencilOperator):
 
     ``(K y)[o, x] = sum_i sum_p k[(o - i) mod C, p] y[i, s x + d p - m]``; ``9 C`` weights for 3x3.
     Applied through its dense weight where channels are few, by a Fourier transform of the channels
-    and two depthwise convolutions where they are many (``pdenet.operators.fast_rules``); the
+    and two depthwise convolutions where they are many (``pdenet.operators.fast.rules``); the
     transform in float32 at least. Arguments and errors as ``StencilOperator``.
 
     Attributes:
@@ -274,7 +274,7 @@ class CirculantConv2d(StencilOperator):
         stencils = self.dense_stencils()
         if not self._by_transform(x):
             return self.geometry.convolve(x, stencils[self.block_index])
-        way = partial(fast_bilinear.apply, self.kernel) if in_pieces(x) else self.kernel.plain
+        way = partial(bilinear.apply, self.kernel) if in_pieces(x) else self.kernel.plain
         return in_single_precision(x, way, x, stencils)
 
     def _correlate_adjoint(self, y: Tensor, size: tuple[int, int]) -> Tensor:
@@ -284,7 +284,7 @@ class CirculantConv2d(StencilOperator):
 
         def adjoint(y: Tensor, stencils: Tensor) -> Tensor:
             if in_pieces(y):
-                return fast_bilinear.adjoint(self.kernel, y, size, stencils)
+                return bilinear.adjoint(self.kernel, y, size, stencils)
             return self.kernel.plain_adjoint(y, size, stencils)
 
         return in_single_precision(y, adjoint, y, stencils)

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from pdenet.operators.boundary import pad, pad_adjoint
-from pdenet.operators.fast_rules import BLOCK_SIDE, Pair, mixes_in_blocks
+from pdenet.operators.fast.rules import BLOCK_SIDE, Pair, mixes_in_blocks
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from analysis.stacked import Stacked
 from pdenet.networks import NetworkConfig, PDENet
 from pdenet.operators.boundary import BOUNDARY_OF_PADDING, OrderedPadding, pad
 from pdenet.operators.conv import OPERATORS, make_operator
-from pdenet.operators.implicit import solve_implicit_diffusion
+from pdenet.operators.solves.implicit import solve_implicit_diffusion
 
 
 class OneDevice(TorchDispatchMode):

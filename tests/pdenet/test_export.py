@@ -17,7 +17,7 @@ from pdenet import __version__, export
 from pdenet.config import from_toml
 from pdenet.export import check_without_iteration, export_program, to_onnx
 from pdenet.networks import NetworkConfig, PDENet
-from pdenet.operators.transforms import filter_circular
+from pdenet.operators.solves.transforms import filter_circular
 from tests.pdenet.combinations import SIZES, configuration, images, label, network, pairwise_cover
 from tests.pdenet.graph_checks import (
     Precisions,

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from analysis.block_couplings import TRANSFORM_FROM, circulant_by_transform
-from pdenet.operators import fast_bilinear, fast_rules
 from pdenet.operators.boundary import BOUNDARY_OF_PADDING
 from pdenet.operators.conv import CirculantConv2d, LeanConv2d, PointwiseConv2d, make_operator
-from pdenet.operators.transforms import filter_circular
+from pdenet.operators.fast import bilinear, rules
+from pdenet.operators.solves.transforms import filter_circular
 from tests.contracts import check_operator, random_images, relative_error
 
 PADDINGS = tuple(BOUNDARY_OF_PADDING)
@@ -21,10 +21,10 @@ STRUCTURES = ["lean", "circulant"]
 @pytest.fixture
 def fast(monkeypatch):
     """Pieces of one image and the transform of the channels, whatever the size."""
-    monkeypatch.setattr(fast_rules, "PIECES_FROM", 0)
-    monkeypatch.setattr(fast_rules, "CHUNK", 1)
-    monkeypatch.setattr(fast_rules, "LEAST_CHUNK", 1)
-    monkeypatch.setattr(fast_rules, "circulant_by_transform", lambda *_: True)
+    monkeypatch.setattr(rules, "PIECES_FROM", 0)
+    monkeypatch.setattr(rules, "CHUNK", 1)
+    monkeypatch.setattr(rules, "LEAST_CHUNK", 1)
+    monkeypatch.setattr(rules, "circulant_by_transform", lambda *_: True)
 
 
 def make(coupling, channels=(4, 4), dtype=torch.float64, **options):
@@ -36,13 +36,13 @@ def used(monkeypatch) -> list[str]:
     """Names of the maps that are applied from now on."""
     seen: list[str] = []
     for name in ("apply", "adjoint"):
-        function = getattr(fast_bilinear, name)
+        function = getattr(bilinear, name)
 
         def spy(*words, name=name, function=function):
             seen.append(name)
             return function(*words)
 
-        monkeypatch.setattr(fast_bilinear, name, spy)
+        monkeypatch.setattr(bilinear, name, spy)
     return seen
 
 
@@ -66,7 +66,7 @@ def test_contract_of_the_fast_ways(coupling, padding_mode, layout, fast, monkeyp
 @pytest.mark.parametrize("coupling", STRUCTURES)
 def test_derivatives_of_the_fast_ways(coupling, layout, plain, fast, monkeypatch):
     if plain:
-        monkeypatch.setattr(fast_rules, "PIECES_FROM", 10**9)
+        monkeypatch.setattr(rules, "PIECES_FROM", 10**9)
     operator = make(coupling, (3, 4), padding_mode="reflect", stride=2, bias=False)
     names = [name for name, _ in operator.named_parameters()]
     weights = [p.detach().clone().requires_grad_() for p in operator.parameters()]
@@ -100,7 +100,7 @@ def test_derivatives_of_the_fast_ways(coupling, layout, plain, fast, monkeypatch
 
 def test_batched_gradients_of_a_batch_in_one_piece(monkeypatch):
     """By the batching of torch.autograd.grad, which knows no aliases."""
-    monkeypatch.setattr(fast_rules, "PIECES_FROM", 0)
+    monkeypatch.setattr(rules, "PIECES_FROM", 0)
     operator = make("lean", bias=False)
     x = random_images(2, 4, 3, 4, dtype=torch.float64).requires_grad_()
     y = operator(x)
@@ -180,8 +180,8 @@ def test_the_layout_stays(coupling, layout, fast):
 def test_mixing_in_blocks_is_the_1x1_convolution(size):
     operator = make("pointwise", (6, 5))
     x = random_images(4, 6, *size, dtype=torch.float64).to(memory_format=torch.channels_last)
-    assert fast_rules.mixes_in_blocks(x) == (size != (5, 3))
-    assert not fast_rules.mixes_in_blocks(x.contiguous())
+    assert rules.mixes_in_blocks(x) == (size != (5, 3))
+    assert not rules.mixes_in_blocks(x.contiguous())
     check_operator(operator, size, torch.float64)
     expected = torch.einsum("oi,bihw->bohw", operator.weight[:, :, 0, 0], x)
     assert relative_error(operator.linear(x), expected) < 1e-14
@@ -227,21 +227,21 @@ def test_the_transform_is_taken_where_it_is_said():
     least = TRANSFORM_FROM // 9
     for channels in (least - 1, least):
         x = torch.zeros(1, channels, 4, 4).to(memory_format=torch.channels_last)
-        taken = fast_rules.by_transform(x, channels, channels, 9)
+        taken = rules.by_transform(x, channels, channels, 9)
         assert taken == circulant_by_transform(channels, channels, 9) == (channels == least)
         operator = CirculantConv2d(channels, channels)
         assert (operator.multiply_adds(1, 1) < 9 * channels**2) == taken
-        assert not fast_rules.by_transform(x.contiguous(), channels, channels, 9)
-        assert not fast_rules.by_transform(x.to("meta"), 512, 512, 9)
+        assert not rules.by_transform(x.contiguous(), channels, channels, 9)
+        assert not rules.by_transform(x.to("meta"), 512, 512, 9)
     wide = torch.zeros(1, 2 * least, 4, 4)
-    assert fast_rules.by_transform(wide, 2 * least, 2 * least, 9)
+    assert rules.by_transform(wide, 2 * least, 2 * least, 9)
 
 
 def test_pieces_cover_the_batch():
     x = torch.zeros(7, 2**10, 2**4, 2**4)
-    assert [fast_rules.lean_piece(c) for c in (8, 100, 512)] == [2**17, 36 * 100**2, 2**19]
+    assert [rules.lean_piece(c) for c in (8, 100, 512)] == [2**17, 36 * 100**2, 2**19]
     for numbers, count in ((2**19, 2), (2**18, 1), (1, 1)):
-        found = list(fast_rules.pieces(x, numbers))
+        found = list(rules.pieces(x, numbers))
         covered = [n for start, length in found for n in range(start, start + length)]
         assert covered == list(range(7)) and found[0][1] == count
 

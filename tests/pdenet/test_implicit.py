@@ -7,7 +7,6 @@ import torch
 
 from analysis.errors import InputError
 from analysis.grid import Grid
-from pdenet.operators.conjugate_gradient import conjugate_gradient
 from pdenet.operators.conv import (
     OPERATORS,
     CirculantConv2d,
@@ -17,7 +16,8 @@ from pdenet.operators.conv import (
     PointwiseConv2d,
     make_operator,
 )
-from pdenet.operators.implicit import (
+from pdenet.operators.solves.conjugate_gradient import conjugate_gradient
+from pdenet.operators.solves.implicit import (
     diffusion_flow,
     flow_exists,
     flow_multiply_adds,

@@ -17,7 +17,7 @@ from pdenet.integrators.explicit import rk_step
 from pdenet.layers.normalization import fold_batch_norm
 from pdenet.network_config import TERMS
 from pdenet.networks import BLOCKS, NetworkConfig, PDENet
-from pdenet.operators.implicit import solve_multiply_adds
+from pdenet.operators.solves.implicit import solve_multiply_adds
 
 SMALL = NetworkConfig(in_channels=2, classes=3, widths=(4, 8), steps=2, groups=2)
 EXPLICIT = ("euler", "heun", "ssprk33", "rk4", "midpoint")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from pdenet.operators.fast_rules import Pair, transformed
+from pdenet.operators.fast.rules import Pair, transformed
 
 
 class Kernel(Protocol):

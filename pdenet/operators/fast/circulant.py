@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
-from pdenet.operators import fast_rules
-from pdenet.operators.fast_lean import total
-from pdenet.operators.fast_rules import Pair, channels_last, pieces
+from pdenet.operators.fast import rules
+from pdenet.operators.fast.lean import total
+from pdenet.operators.fast.rules import Pair, channels_last, pieces
 from pdenet.operators.geometry import Geometry
 
 
@@ -79,7 +79,7 @@ class CirculantKernel:
         return (torch.fft.irfft(total(parts), n=self.channels, dim=0),)
 
     def _pieces(self, x: Tensor) -> Iterator[Pair]:
-        return pieces(x, fast_rules.LEAST_CHUNK)
+        return pieces(x, rules.LEAST_CHUNK)
 
     def _apply(self, x: Tensor, real: Tensor, imaginary: Tensor) -> Tensor:
         modes = _as_images(self._transform(x))

@@ -1,6 +1,6 @@
 """Solvers of ``(I + h D^T D) x = y`` as plain maps of tensors, without gradients (theory §4.5).
 
-Registered by name for ``pdenet.operators.implicit_point``. The iterative one is an operation that
+Registered by name for ``solves.implicit_point``. The iterative one is an operation that
 compilers do not look into, as its loop depends on values.
 """
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from pdenet.operators.base import StencilOperator
-from pdenet.operators.conjugate_gradient import conjugate_gradient
-from pdenet.operators.implicit_point import SOLVERS, one_by_one
-from pdenet.operators.mode_solves import (
+from pdenet.operators.solves.conjugate_gradient import conjugate_gradient
+from pdenet.operators.solves.implicit_point import SOLVERS, one_by_one
+from pdenet.operators.solves.mode_solves import (
     circular_modes,
     cosine_modes,
     from_circular_modes,
@@ -22,15 +22,15 @@ from pdenet.operators.mode_solves import (
     shifted_factor,
     solve_by_factor,
 )
-from pdenet.operators.normal_symbols import (
+from pdenet.operators.solves.normal_symbols import (
     cosine_gram_matrices,
     even_stencils,
     gram_matrices,
     is_diagonal,
     squared_symbol,
 )
-from pdenet.operators.rebuilding import rebuild
-from pdenet.operators.transforms import filter_circular
+from pdenet.operators.solves.rebuilding import rebuild
+from pdenet.operators.solves.transforms import filter_circular
 
 
 def has_cosine_modes(operator: StencilOperator) -> bool:

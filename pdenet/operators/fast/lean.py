@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pdenet.operators import fast_rules
-from pdenet.operators.fast_rules import Pair, lean_piece, pieces
+from pdenet.operators.fast import rules
+from pdenet.operators.fast.rules import Pair, lean_piece, pieces
 from pdenet.operators.geometry import Geometry
 
 
@@ -48,7 +48,7 @@ class LeanKernel:
         """``K x``, piece by piece."""
         m, result = self.diagonal, self.geometry.convolve(x, matrix)
         # No gradient lies in memory yet: large pieces.
-        for part in pieces(x, fast_rules.CHUNK):
+        for part in pieces(x, rules.CHUNK):
             _first(result, part, m).add_(self.geometry.convolve(_first(x, part, m), stencils, m))
         return result
 

@@ -17,15 +17,15 @@ from torch.nn import functional
 from analysis.errors import InputError
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.conv import CirculantConv2d, LeanConv2d
-from pdenet.operators.implicit_point import attach_gradient, solve_without_gradient
-from pdenet.operators.implicit_solvers import has_cosine_modes
-from pdenet.operators.matrix_products import (
+from pdenet.operators.solves.implicit_point import attach_gradient, solve_without_gradient
+from pdenet.operators.solves.implicit_solvers import has_cosine_modes
+from pdenet.operators.solves.matrix_products import (
     apply_embedded,
     embedded,
     exponential_by_products,
     inverse_by_products,
 )
-from pdenet.operators.mode_solves import (
+from pdenet.operators.solves.mode_solves import (
     circular_modes,
     cosine_modes,
     from_circular_modes,
@@ -33,7 +33,7 @@ from pdenet.operators.mode_solves import (
     hermitian_exponential,
     shifted_factor,
 )
-from pdenet.operators.normal_symbols import (
+from pdenet.operators.solves.normal_symbols import (
     cosine_gram_matrices,
     gram_matrices,
     gram_parts,
@@ -44,8 +44,8 @@ from pdenet.operators.normal_symbols import (
     squared_symbol_of_all_modes,
     weights_of,
 )
-from pdenet.operators.rebuilding import description_of, rebuild
-from pdenet.operators.transforms import (
+from pdenet.operators.solves.rebuilding import description_of, rebuild
+from pdenet.operators.solves.transforms import (
     DENSE_PIXELS,
     cosine_basis,
     filter_circular,

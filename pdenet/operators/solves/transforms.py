@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdenet.operators import fast_rules
-from pdenet.operators.fast_rules import Pair, in_pieces, pieces, transformed
+from pdenet.operators.fast import rules
+from pdenet.operators.fast.rules import Pair, in_pieces, pieces, transformed
 
 DENSE_PIXELS = 128
 """Largest image whose modes are had by one matrix product faster than by an FFT (measured)."""
@@ -54,7 +54,7 @@ def _pieces(y: Tensor) -> list[Pair]:
     Complex modes take twice the memory of the images: of a piece that is little.
     """
     cut = in_pieces(y) and not transformed()
-    return list(pieces(y, fast_rules.LEAST_CHUNK)) if cut else [(0, y.shape[0])]
+    return list(pieces(y, rules.LEAST_CHUNK)) if cut else [(0, y.shape[0])]
 
 
 class CircularFilter(torch.autograd.Function):

@@ -1,6 +1,6 @@
 """Symbols of ``K^T K``: a number or a Hermitian matrix a mode, by the structure of the coupling.
 
-Source: theory §1, §2. Modes are given by the tables of ``pdenet.operators.transforms``: cosines and
+Source: theory §1, §2. Modes are given by the tables of ``solves.transforms``: cosines and
 sines of frequency times offset for circular padding, cosines alone for the DCT.
 """
 
@@ -18,7 +18,7 @@ from pdenet.operators.conv import (
     LeanConv2d,
     PointwiseConv2d,
 )
-from pdenet.operators.transforms import circular_tables, cosine_table
+from pdenet.operators.solves.transforms import circular_tables, cosine_table
 
 
 def weights_of(operator: StencilOperator) -> tuple[Tensor, ...]:

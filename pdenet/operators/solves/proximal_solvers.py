@@ -16,9 +16,9 @@ from torch import Tensor
 
 from analysis.errors import InputError
 from pdenet.operators.base import StencilOperator
-from pdenet.operators.conjugate_gradient import conjugate_gradient
-from pdenet.operators.implicit_point import SOLVERS, one_by_one
-from pdenet.operators.rebuilding import rebuild
+from pdenet.operators.solves.conjugate_gradient import conjugate_gradient
+from pdenet.operators.solves.implicit_point import SOLVERS, one_by_one
+from pdenet.operators.solves.rebuilding import rebuild
 
 ACTIVATIONS_BY_TEXT: dict[str, Callable[[Tensor], Tensor]] = {}
 """Monotone activations by the text that describes them; ``pdenet.layers.proximal`` fills it."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdenet.operators.transforms import cosine_basis
+from pdenet.operators.solves.transforms import cosine_basis
 
 
 def circular_modes(y: Tensor, groups: int) -> Tensor:

@@ -1,0 +1,1 @@
+"""Ways to compute an operator that are fast: rules, pieces, transforms of the channels."""

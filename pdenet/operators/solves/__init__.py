@@ -1,0 +1,1 @@
+"""Implicit diffusion and its flow: transforms, factors, conjugate gradients, Newton."""
