@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,8 @@ def plot_curves(metrics: Mapping[str, Sequence[float]], axes: Sequence[Axes]) ->
 
     Args:
         metrics: columns ``epoch, train_loss, test_loss, train_accuracy, test_accuracy``
-            (accuracies as shares in [0, 1]).
+            (accuracies as shares in [0, 1]), and ``level`` where there are several: a dotted line
+            where one ends.
         axes: two axes, for the losses and for the accuracies.
 
     Returns:
@@ -42,6 +44,11 @@ def plot_curves(metrics: Mapping[str, Sequence[float]], axes: Sequence[Axes]) ->
         percent = 100 * np.asarray(metrics[f"{split}_accuracy"], dtype=float)
         for ax, values in ((loss, metrics[f"{split}_loss"]), (accuracy, percent)):
             ax.plot(epochs, values, color=colour, marker=marker, label=split, linewidth=1.8)
+    for row, ax in itertools.product(_level_starts(metrics.get("level", ())), axes):
+        between = (epochs[row - 1] + epochs[row]) / 2
+        ax.axvline(between, color=INK, linestyle=":", linewidth=1.2)
+        name, place = f" level {metrics['level'][row]:.0f}", ax.get_xaxis_transform()
+        ax.text(between, 0.02, name, transform=place, fontsize=NOTE, color=INK)
     # Losses fall over decades; a logarithmic axis shows the end as well as the beginning.
     if all(value > 0 for name in ("train_loss", "test_loss") for value in metrics[name]):
         loss.set_yscale("log")
@@ -52,6 +59,11 @@ def plot_curves(metrics: Mapping[str, Sequence[float]], axes: Sequence[Axes]) ->
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend(frameon=False, fontsize=NOTE)
     return axes
+
+
+def _level_starts(levels: Sequence[float]) -> list[int]:
+    """Rows with another level than the row before."""
+    return [row for row in range(1, len(levels)) if levels[row] != levels[row - 1]]
 
 
 def curves_png(metrics: Mapping[str, Sequence[float]]) -> bytes:

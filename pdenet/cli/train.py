@@ -41,7 +41,9 @@ def train(
     data: Annotated[str | None, _option("DATA", "digits, a folder or archive.", TRAINING)] = None,
     train_images: Annotated[int | None, _option("N", "Use so many (all).", TRAINING)] = None,
     test_images: Annotated[int | None, _option("N", "Use so many (all).", TRAINING)] = None,
-    epochs: Annotated[int | None, _option("N", "Passes over the data (20).", TRAINING)] = None,
+    epochs: Annotated[
+        int | None, _option("N", "Passes over the data (20), on the last level.", TRAINING)
+    ] = None,
     levels: Annotated[
         str | None,
         _option(

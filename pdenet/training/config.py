@@ -125,10 +125,25 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that defines a run: two tables of one TOML file."""
+    """Everything that defines a run: two tables of one TOML file.
+
+    Raises:
+        InputError: for levels that are no refinement of those before them.
+    """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        sides = [level.side for level in self.training.levels]
+        steps = [*(level.steps for level in self.training.levels), self.network.steps]
+        for name, values in (("sides", sides), ("steps", steps)):
+            if values != sorted(values):
+                raise InputError(
+                    f"{name} of --levels that grow towards those of the network",
+                    ", ".join(map(str, values)),
+                    "order the levels from coarse to fine",
+                )
 
 
 def fit_to_data(config: RunConfig, data: ImageData) -> RunConfig:

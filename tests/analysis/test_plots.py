@@ -271,6 +271,15 @@ def test_curves_show_the_columns_of_the_metrics() -> None:
     assert curves_png({key: [] for key in metrics}).startswith(b"\x89PNG")
 
 
+def test_curves_mark_where_a_level_ends() -> None:
+    rows = np.ones(4)
+    names = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+    metrics = {"epoch": [1, 2, 3, 4], "level": [1, 1, 2, 2], **dict.fromkeys(names, rows)}
+    for ax in plot_curves(metrics, make_figure(2)[1]):
+        assert [list(line.get_xdata()) for line in ax.lines[2:]] == [[2.5, 2.5]]
+        assert [text.get_text().strip() for text in ax.texts] == ["level 2"]
+
+
 def test_singular_values_descend_over_their_share() -> None:
     ax = plot_singular_values({"a": np.array([1.0, 3.0])}, one_panel(), limit=2.0, label="limit")
     assert list(ax.lines[0].get_ydata()) == [3.0, 1.0]

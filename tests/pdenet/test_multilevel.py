@@ -236,6 +236,18 @@ def test_numbers_that_make_no_level() -> None:
         TrainingConfig(levels=((16, 2, 4),))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        ((Level(4, 2, 1), Level(2, 2, 1)), "sides of --levels that grow.*got 4, 2"),
+        ((Level(2, 8, 1),), "steps of --levels that grow towards those of the network.*got 8, 4"),
+    ],
+)
+def test_levels_go_from_coarse_to_fine(levels: tuple[Level, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        two_levels(levels=levels)
+
+
 def test_divergence_keeps_the_level_that_was_reached(tmp_path: Path) -> None:
     config = two_levels(learning_rate=1e12, normalization="none")
     result = train(config, few_digits(), tmp_path / "run")
