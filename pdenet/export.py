@@ -9,6 +9,7 @@ import contextlib
 import copy
 import importlib
 import importlib.util
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -211,11 +212,18 @@ def _innermost(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _without_complaints() -> Iterator[None]:
-    """Silence what ``torch.onnx`` and the packages below it say of their own future."""
-    with warnings.catch_warnings():
-        for category in (DeprecationWarning, FutureWarning):
-            warnings.filterwarnings("ignore", category=category, module=r"(torch|onnx|copyreg).*")
-        yield
+    """Silence what ``torch.onnx`` says of its future and of packages that nothing here needs."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for category in (DeprecationWarning, FutureWarning):
+                module = r"(torch|onnx|copyreg).*"
+                warnings.filterwarnings("ignore", category=category, module=module)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _deviation(network: nn.Module, file: Path, image_shape: tuple[int, int, int]) -> float:

@@ -15,7 +15,7 @@ from pdenet.cli.common import JsonOption, Output, check_name, new_table, number
 
 EXAMPLE = "pdenet bench operators --quick --json rows.json"
 
-BENCHMARKS = ("spectra", "stability", "operators", "training")
+BENCHMARKS = ("spectra", "stability", "operators", "training", "conversion")
 
 _TITLE = "section"
 _APART = (_TITLE, "threads", "device")
@@ -23,9 +23,7 @@ _APART = (_TITLE, "threads", "device")
 
 
 def bench(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="spectra, stability, operators, training.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{', '.join(BENCHMARKS)}.")],
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, few repeats.")] = False,
     json: JsonOption = None,
 ) -> None:
@@ -35,6 +33,7 @@ def bench(
     script = _load(name)
     with output.progress.status(f"timing {name}") as status:
         rows = script.rows(quick=quick, progress=status.update)
+    output.console.print(script.__doc__.strip(), style="dim", markup=False, highlight=False)
     _show(output, rows)
     output.finish({"rows": rows})
 

@@ -111,7 +111,8 @@ def _show(output: Output, rows: list[dict[str, Any]]) -> None:
         )
     output.console.print(table)
     output.console.print(
-        "margin: certified non-expansive limit over the step size; proved from 1 upwards. "
+        "margin: certified non-expansive limit over the step size; proved from 1 upwards, "
+        "- where no theorem gives a limit. "
         "Mmadds: million multiply-adds an image",
         style="dim",
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pdenet.conversion.convert import Conversion, ConvertedLayer
 
-EXAMPLE = "pdenet convert torchvision.models:resnet18 --coupling lean --size 224x224"
+EXAMPLE = "pdenet convert mymodels:unet --coupling lean --size 224x224"
 
 SUFFIX = ".safetensors"
 

@@ -12,7 +12,7 @@ from analysis.errors import InputError
 if TYPE_CHECKING:
     from torch import nn
 
-_REMEDY = "as in torchvision.models:resnet18"
+_REMEDY = "as in mymodels:unet"
 
 
 def build_model(source: str) -> nn.Module:

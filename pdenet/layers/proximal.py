@@ -59,7 +59,7 @@ def proximal_step(
     """
     if not torch.compiler.is_compiling():
         check_proximal(operator, normalization, activation)
-    if not (scale >= 0 and math.isfinite(scale)):
+    if not 0 <= scale < math.inf:
         raise InputError("a step size of at least zero", scale, "pass 0.5, say")
     if y.ndim != 4 or y.shape[1] != operator.in_channels or not y.is_floating_point():
         expected = f"floating-point images of shape (B, {operator.in_channels}, H, W)"

@@ -448,3 +448,18 @@ def test_bad_input(operator, step_size, message):
 def test_no_flow_at_an_edge():
     with pytest.raises(InputError, match=r"even in each axis.*got padding_mode='zeros'"):
         diffusion_flow(make(padding_mode="zeros"), images(1, 4, 5, 5), H)
+
+
+@pytest.mark.parametrize(("coupling", "padding"), [("lean", "circular"), ("full", "zeros")])
+def test_compiled_solves_take_any_step_size(coupling, padding):
+    """A number that varies is no constant of the graph; one that is refused still is."""
+    module = Apply(solve_implicit_diffusion, make(coupling, padding_mode=padding, bias=False))
+    torch._dynamo.reset()
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+    y = images(2, 4, 5, 4)
+    for step_size in (0.5, 0.75, 2.0):
+        module.number = step_size
+        torch.testing.assert_close(compiled(y), module(y))
+    for refused in (-0.5, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="a step size of at least zero"):
+            solve_implicit_diffusion(module.D, y, refused)
