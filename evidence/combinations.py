@@ -13,7 +13,6 @@ or refused with the reason.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import tempfile
 import time
@@ -133,7 +132,6 @@ def main(words: Sequence[str] | None = None) -> int:
     if options.count is not None and options.count < 1:
         parser.error("--count takes a positive whole number")
     torch.set_num_threads(1)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     console = Console(stderr=True)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
