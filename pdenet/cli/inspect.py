@@ -124,13 +124,14 @@ def show_prescription(output: Output, prescription: list[dict[str, Any]]) -> Non
     """What helps, and what it did to the accuracy where it was tried."""
     from rich.text import Text
 
-    from pdenet.inspection.prescription import advice
+    from pdenet.inspection.prescription import HOW_TRIED, advice
 
     table = new_table("what helps", "value", "accuracy", "proved", right=("accuracy", "proved"))
     for line in advice(prescription):
         value = line.value if line.where == "network" else f"{line.value} in {line.where}"
         table.add_row(Text(line.action), Text(value), _accuracies(line.first), _proved(line.first))
     output.console.print(table)
+    output.console.print(HOW_TRIED, style="dim")
 
 
 def _accuracies(remedy: dict[str, Any]) -> str:

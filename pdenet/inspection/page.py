@@ -15,7 +15,7 @@ from pdenet import __version__
 from pdenet.files import write_atomic
 from pdenet.inspection.crosscheck import BOUNDED
 from pdenet.inspection.figures import short_name
-from pdenet.inspection.prescription import advice
+from pdenet.inspection.prescription import HOW_TRIED, advice
 from pdenet.inspection.result import Inspection
 
 CAPTIONS = {
@@ -87,6 +87,7 @@ def write_page(found: Inspection) -> Path:
         layers=result["layers"],
         network=result["network"],
         advice=advice(result["network"]["prescription"]),
+        how_tried=HOW_TRIED,
         summary=summary(found),
         pictures=pictures(found.figures),
     )

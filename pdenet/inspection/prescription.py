@@ -40,6 +40,12 @@ MARGIN = 1e-5
 FALLBACK_METHOD = "heun"
 """For methods without a non-expansive step."""
 
+HOW_TRIED = (
+    "Other steps were tried in all these layers together, with the weights as they are: train on. "
+    "Training with the constraint starts anew."
+)
+"""What the accuracies of remedies mean."""
+
 Say = Callable[[str], None]
 
 
