@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from analysis.block_couplings import TRANSFORM_FROM, circulant_by_transform
+from pdenet.operators import geometry
 from pdenet.operators.boundary import BOUNDARY_OF_PADDING
 from pdenet.operators.conv import CirculantConv2d, LeanConv2d, PointwiseConv2d, make_operator
 from pdenet.operators.fast import bilinear, rules
@@ -220,6 +221,30 @@ def test_traces_of_the_fast_ways(coupling, fast):
     assert leaf.grad is not None
     exported = torch.export.export(operator, (x,)).module()
     torch.testing.assert_close(exported(x), operator(x))
+
+
+@pytest.mark.parametrize("padding_mode", PADDINGS)
+@pytest.mark.parametrize("coupling", ["depthwise", "lean"])
+def test_stencils_by_shifts(coupling, padding_mode, monkeypatch):
+    """Equal to the convolutions that derivatives take, whose contract is checked elsewhere."""
+    monkeypatch.setattr(rules, "SHIFTS", range(10**6))
+    shifted = []
+    real = geometry.sum_of_shifts
+    monkeypatch.setattr(geometry, "sum_of_shifts", lambda *a: shifted.append(a) or real(*a))
+    cases = [{}, {"dilation": 2}, {"kernel_size": (3, 5)}, {"padding": 0}, {"padding": 2}]
+    for options, five_point in itertools.product(cases, (False, True)):
+        if five_point and "kernel_size" in options:
+            continue
+        operator = make(coupling, padding_mode=padding_mode, five_point=five_point, **options)
+        x = random_images(3, 4, 8, 7, dtype=torch.float64)
+        with torch.no_grad():
+            shifted.clear()
+            y = operator(x)
+            back = operator.adjoint(y, (8, 7))
+            assert len(shifted) == 2
+        torch.testing.assert_close(operator(x), y)
+        torch.testing.assert_close(operator.adjoint(y, (8, 7)), back)
+        assert len(shifted) == 2  # none where derivatives are recorded
 
 
 def test_the_transform_is_taken_where_it_is_said():

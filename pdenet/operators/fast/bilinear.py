@@ -15,9 +15,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from pdenet.operators.fast.rules import Pair, transformed
+from pdenet.operators.fast.rules import Pair, differentiated
 
 
 class Kernel(Protocol):
@@ -38,7 +37,8 @@ class Kernel(Protocol):
 
 def apply(kernel: Kernel, x: Tensor, *weights: Tensor) -> Tensor:
     """``K(w) x``, differentiable."""
-    if not _differentiated(x, *weights):
+    # Entering a function that has derivatives takes 60 us.
+    if not differentiated(x, *weights):
         return kernel.apply(x, *weights)
     result: Tensor = _Apply.apply(kernel, x, *weights)
     return result
@@ -46,7 +46,7 @@ def apply(kernel: Kernel, x: Tensor, *weights: Tensor) -> Tensor:
 
 def adjoint(kernel: Kernel, y: Tensor, size: Pair, *weights: Tensor) -> Tensor:
     """``K(w)^T y``, differentiable."""
-    if not _differentiated(y, *weights):
+    if not differentiated(y, *weights):
         return kernel.adjoint(y, size, *weights)
     result: Tensor = _Adjoint.apply(kernel, size, y, *weights)
     return result
@@ -55,16 +55,9 @@ def adjoint(kernel: Kernel, y: Tensor, size: Pair, *weights: Tensor) -> Tensor:
 def _gradients(kernel: Kernel, y: Tensor, x: Tensor, needed: Sequence[bool]) -> list[Any]:
     if not any(needed):
         return [None for _ in needed]
-    if not _differentiated(y, x):
+    if not differentiated(y, x):
         return list(kernel.gradients(y, x))
     return list(_Gradients.apply(kernel, y, x))
-
-
-def _differentiated(*tensors: Tensor) -> bool:
-    """Whether anybody asks for derivatives: entering a function that has them takes 60 us."""
-    if transformed() or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
-        return True
-    return any(forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
 class _Map(torch.autograd.Function):
