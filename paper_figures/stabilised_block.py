@@ -28,7 +28,7 @@ from pdenet.inspection.growth import measure_growth
 from pdenet.inspection.images import load_probe
 from pdenet.inspection.reader import Layer, double_inference, read_layers
 from pdenet.inspection.steppers import SubSteps
-from pdenet.layers.block import TimeStep
+from pdenet.layers.time_step import TimeStep
 from pdenet.networks import NetworkConfig
 from pdenet.training.checkpoint import load_run
 from pdenet.training.config import RunConfig, TrainingConfig

@@ -29,9 +29,9 @@ from analysis.plots.style import TITLE
 from pdenet.data.batches import Batches
 from pdenet.data.sources import ImageData, load_data
 from pdenet.files import write_atomic
-from pdenet.layers.block import TimeStep
 from pdenet.layers.normalization import inference_affine
 from pdenet.layers.terms import DiffusionReactionTerm
+from pdenet.layers.time_step import TimeStep
 from pdenet.networks import NetworkConfig
 from pdenet.training.checkpoint import load_run
 from pdenet.training.config import RunConfig, TrainingConfig

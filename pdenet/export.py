@@ -25,8 +25,8 @@ from analysis.errors import InputError
 from pdenet import __version__
 from pdenet.config import to_toml
 from pdenet.files import open_atomic
-from pdenet.layers.block import TimeStep
 from pdenet.layers.terms import DiffusionReactionTerm
+from pdenet.layers.time_step import TimeStep
 from pdenet.networks import PDENet
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.solves.implicit import is_iterative

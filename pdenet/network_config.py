@@ -8,7 +8,7 @@ from analysis.errors import InputError, unknown_name
 from analysis.time_basis import BASES
 from pdenet.integrators.choice import FAMILIES, family_of, step_method
 from pdenet.layers.activations import ACTIVATIONS, SLOPES
-from pdenet.layers.block import BACKPROPAGATIONS, check_step_size
+from pdenet.layers.block import BACKPROPAGATIONS
 from pdenet.layers.connector import POOLINGS
 from pdenet.layers.normalization import NORMALIZATIONS
 from pdenet.layers.reversible import check_reversible
@@ -20,6 +20,7 @@ from pdenet.layers.terms import (
     ResidualTerm,
     Term,
 )
+from pdenet.layers.time_step import check_step_size
 from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm
 from pdenet.operators.boundary import BOUNDARY_OF_PADDING
 from pdenet.operators.conv import OPERATORS

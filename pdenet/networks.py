@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from analysis.errors import InputError
 from analysis.time_basis import BASES
-from pdenet.layers.block import Block, TimeStep
+from pdenet.layers.block import Block
 from pdenet.layers.connector import Connector
 from pdenet.layers.normalization import make_normalization
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm, ResidualTerm, Term
+from pdenet.layers.time_step import TimeStep
 from pdenet.layers.time_weights import BasisBlock
 from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm
 from pdenet.network_config import BLOCKS, NetworkConfig

@@ -62,7 +62,7 @@ def step_margin(path: str) -> float | None:
     from analysis.contractivity import circle_contractivity_radius
     from analysis.methods import method
     from pdenet.cli.sources import open_source
-    from pdenet.layers.block import table_of
+    from pdenet.layers.time_step import table_of
 
     source = open_source(path)
     unproved = any("plain reaction" in text or "negative" in text for text in source.warnings)

@@ -33,9 +33,10 @@ from pdenet.inspection.theory import (
 )
 from pdenet.inspection.wave_steps import wave_parts, wave_step
 from pdenet.integrators.multistep import start_method
-from pdenet.layers.block import Block, TimeStep
+from pdenet.layers.block import Block
 from pdenet.layers.connector import Connector
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm, ResidualTerm, Term
+from pdenet.layers.time_step import TimeStep
 from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm
 from pdenet.network_config import TERMS
 from pdenet.operators.base import StencilOperator

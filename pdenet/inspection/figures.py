@@ -20,8 +20,8 @@ from pdenet.inspection.theory import affine
 from pdenet.inspection.verdict import Verdict, step_verdicts
 from pdenet.inspection.wave_steps import Wave, wave_parts
 from pdenet.integrators.additive import IMEX_EULER
-from pdenet.layers.block import TimeStep
 from pdenet.layers.terms import DiffusionReactionTerm, ResidualTerm
+from pdenet.layers.time_step import TimeStep
 from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm
 from pdenet.operators.conv import PointwiseConv2d
 

@@ -41,8 +41,8 @@ from pdenet.inspection.theory import (
 )
 from pdenet.integrators.additive import IMEX_EULER
 from pdenet.integrators.splitting import method_of_order
-from pdenet.layers.block import TimeStep
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm
+from pdenet.layers.time_step import TimeStep
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.conv import PointwiseConv2d
 

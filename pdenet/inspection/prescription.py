@@ -28,7 +28,7 @@ from pdenet.inspection.crosscheck import FROZEN, NON_EXPANSIVE, theory_of
 from pdenet.inspection.reader import double_inference, read_layers
 from pdenet.inspection.steppers import chosen_plans, with_plans
 from pdenet.inspection.verdict import Verdict, step_verdicts
-from pdenet.layers.block import TimeStep, table_of
+from pdenet.layers.time_step import TimeStep, table_of
 from pdenet.networks import PDENet, per_step
 from pdenet.training.checkpoint import ImageFacts, load_run, load_state
 from pdenet.training.config import RunConfig

@@ -12,7 +12,7 @@ from analysis.clouds import RealInterval
 from analysis.errors import InputError
 from pdenet.inspection.verdict import Verdict
 from pdenet.integrators.choice import step_method
-from pdenet.layers.block import TimeStep
+from pdenet.layers.time_step import TimeStep
 from pdenet.networks import PDENet, per_step
 
 

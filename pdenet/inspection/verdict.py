@@ -16,7 +16,7 @@ from pdenet.inspection.crosscheck import FROZEN, NON_EXPANSIVE, Theory, theory_o
 from pdenet.inspection.growth import Growth, measure_growth
 from pdenet.inspection.reader import Layer
 from pdenet.inspection.wave_steps import FrozenMode, fastest_mode
-from pdenet.layers.block import TimeStep
+from pdenet.layers.time_step import TimeStep
 
 SEPARATION = 1e-9
 """Excess over one, beyond rounding, from which a pair counts as separated."""

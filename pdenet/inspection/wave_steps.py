@@ -25,7 +25,7 @@ from pdenet.inspection.growth import spread
 from pdenet.inspection.hints import Part, full_slope_points
 from pdenet.inspection.reader import Layer
 from pdenet.inspection.theory import FROZEN, Curvature, Theory, certified, curvature_of, slopes_of
-from pdenet.layers.block import TimeStep
+from pdenet.layers.time_step import TimeStep
 from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm
 
 POWER_ITERATIONS = 300

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from analysis.errors import InputError
 from pdenet.integrators.choice import step_method
 from pdenet.integrators.splitting import Halves, PartitionedStepper
+from pdenet.layers.time_step import TimeStep
 from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm
-
-if TYPE_CHECKING:
-    from pdenet.layers.block import TimeStep
 
 
 def check_reversible(method: str) -> None:

@@ -15,7 +15,8 @@ from torch.func import functional_call
 
 from analysis.errors import InputError
 from analysis.time_basis import step_times, time_basis
-from pdenet.layers.block import Block, TimeStep
+from pdenet.layers.block import Block
+from pdenet.layers.time_step import TimeStep
 
 
 class BasisBlock(Block):

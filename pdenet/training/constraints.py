@@ -31,9 +31,9 @@ from analysis.tableau import ButcherTableau
 from pdenet.integrators.additive import IMEX_EULER
 from pdenet.integrators.splitting import method_of_order
 from pdenet.layers.activations import SLOPES
-from pdenet.layers.block import TimeStep
 from pdenet.layers.normalization import inference_affine
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm
+from pdenet.layers.time_step import TimeStep
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.norm import NormBound, depthwise_norms
 from pdenet.training.config import RunConfig

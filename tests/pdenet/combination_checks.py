@@ -14,7 +14,8 @@ from torch.func import functional_call
 
 from analysis.methods import method
 from pdenet.config import from_toml, to_toml
-from pdenet.layers.block import Block, TimeStep
+from pdenet.layers.block import Block
+from pdenet.layers.time_step import TimeStep
 from pdenet.network_config import NetworkConfig
 from pdenet.networks import PDENet
 from pdenet.operators.jacobian import dot_test, taylor_test

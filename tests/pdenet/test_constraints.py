@@ -18,8 +18,8 @@ from analysis.couplings import Depthwise, Full, Lean
 from analysis.errors import InputError
 from analysis.grid import Grid
 from analysis.methods import tableau
-from pdenet.layers.block import TimeStep
 from pdenet.layers.normalization import inference_affine
+from pdenet.layers.time_step import TimeStep
 from pdenet.networks import PDENet
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.conv import OPERATORS

@@ -44,8 +44,8 @@ from pdenet.inspection.verdict import (
     lipschitz_certified,
     step_verdicts,
 )
-from pdenet.layers.block import TimeStep
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm, ResidualTerm
+from pdenet.layers.time_step import TimeStep
 from pdenet.networks import NetworkConfig, PDENet
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.conv import FullConv2d, LeanConv2d

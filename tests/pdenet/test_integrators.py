@@ -22,8 +22,8 @@ from pdenet.integrators.explicit import (
     step_coefficients,
     take_step,
 )
-from pdenet.layers.block import TimeStep
 from pdenet.layers.terms import DiffusionReactionTerm
+from pdenet.layers.time_step import TimeStep
 from pdenet.operators.conv import DepthwiseConv2d, PointwiseConv2d
 
 TABLES = [

@@ -15,8 +15,9 @@ from analysis.methods import METHODS, method
 from analysis.stabilised import StabilisedMethod
 from analysis.tableau import ButcherTableau, ImexTableau
 from pdenet.integrators.choice import family_of
-from pdenet.layers.block import Block, TimeStep
+from pdenet.layers.block import Block
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm
+from pdenet.layers.time_step import TimeStep
 from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm
 from pdenet.operators.conv import OPERATORS
 from tests.contracts import dense_operator

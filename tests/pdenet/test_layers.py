@@ -8,7 +8,7 @@ from analysis.couplings import COUPLINGS
 from analysis.errors import InputError
 from analysis.grid import Grid
 from pdenet.layers.activations import ACTIVATIONS, SLOPES, make_activation
-from pdenet.layers.block import Block, TimeStep
+from pdenet.layers.block import Block
 from pdenet.layers.connector import Connector
 from pdenet.layers.normalization import (
     ChannelAffine,
@@ -17,6 +17,7 @@ from pdenet.layers.normalization import (
     make_normalization,
 )
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm, ResidualTerm
+from pdenet.layers.time_step import TimeStep
 from pdenet.operators.conv import FullConv2d, LeanConv2d, PointwiseConv2d, make_operator
 
 SIZE = (5, 6)

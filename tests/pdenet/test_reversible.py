@@ -7,8 +7,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pdenet.layers.block import Block, TimeStep
+from pdenet.layers.block import Block
 from pdenet.layers.normalization import make_normalization
+from pdenet.layers.time_step import TimeStep
 from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm
 from pdenet.networks import NetworkConfig, PDENet
 from pdenet.operators.conv import make_operator

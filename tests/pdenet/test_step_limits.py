@@ -20,9 +20,9 @@ from pdenet.inspection.growth import pair_ratios
 from pdenet.inspection.hints import full_slope_points, overshoot_directions
 from pdenet.inspection.reader import Layer
 from pdenet.inspection.verdict import Verdict, judge
-from pdenet.layers.block import TimeStep
 from pdenet.layers.normalization import ChannelAffine
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm, Term
+from pdenet.layers.time_step import TimeStep
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.boundary import BOUNDARY_OF_PADDING
 from pdenet.operators.conv import (

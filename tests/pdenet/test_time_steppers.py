@@ -12,8 +12,9 @@ from analysis.methods import METHODS, method
 from analysis.stability import stability_function
 from pdenet.integrators.choice import FAMILIES, family_of, stepper_of
 from pdenet.integrators.splitting import PartitionedStepper
-from pdenet.layers.block import Block, TimeStep
+from pdenet.layers.block import Block
 from pdenet.layers.terms import DiffusionReactionTerm, ParabolicTerm, ResidualTerm
+from pdenet.layers.time_step import TimeStep
 from pdenet.layers.wave_terms import HamiltonianTerm, SecondOrderTerm
 from pdenet.operators.conv import make_operator
 
