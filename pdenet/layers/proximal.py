@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +9,7 @@ from analysis.errors import InputError
 from pdenet.layers.activations import SLOPES, make_activation
 from pdenet.layers.normalization import ChannelAffine
 from pdenet.operators.base import StencilOperator
+from pdenet.operators.solves.arguments import check_arguments, in_working_precision
 from pdenet.operators.solves.implicit_point import attach_gradient, solve_without_gradient
 from pdenet.operators.solves.normal_symbols import weights_of
 from pdenet.operators.solves.proximal_solvers import ACTIVATIONS_BY_TEXT
@@ -59,15 +58,10 @@ def proximal_step(
     """
     if not torch.compiler.is_compiling():
         check_proximal(operator, normalization, activation)
-    if not 0 <= scale < math.inf:
-        raise InputError("a step size of at least zero", scale, "pass 0.5, say")
-    if y.ndim != 4 or y.shape[1] != operator.in_channels or not y.is_floating_point():
-        expected = f"floating-point images of shape (B, {operator.in_channels}, H, W)"
-        got = f"{str(y.dtype).removeprefix('torch.')} of shape {tuple(y.shape)}"
-        raise InputError(expected, got, "match the channels of the operator")
-    with torch.autocast(y.device.type, enabled=False):
-        working = y if y.dtype == torch.float64 else y.float()
-        return _solved(operator, normalization, activation, working, scale).to(y.dtype)
+    check_arguments(operator, y, scale, "step size")
+    return in_working_precision(
+        y, lambda working: _solved(operator, normalization, activation, working, scale)
+    )
 
 
 def _solved(

@@ -128,19 +128,23 @@ def sum_of_shifts(x: Tensor, weight: Tensor, padding: Pair, dilation: Pair) -> T
         weight: stencils ``(C, 1, k1, k2)``.
         padding: zeros on either side of the axes.
         dilation: distance of the taps.
+
+    Returns:
+        Images ``(B, C, H + 2 m - d (k1 - 1), W + 2 n - e (k2 - 1))``.
     """
     (m, n), (d, e), (taps, more) = padding, dilation, weight.shape[2:]
     extended = functional.pad(x, (n, n, m, m))
-    height, width = (
-        extended.shape[2] - d * (taps - 1),
-        extended.shape[3] - e * (more - 1),
-    )
-    total: Tensor | None = None
-    for row, column in itertools.product(range(taps), range(more)):
-        shifted = extended[:, :, d * row : d * row + height, e * column : e * column + width]
-        tap = weight[:, 0, row, column, None, None]
-        total = shifted * tap if total is None else total.addcmul_(shifted, tap)
-    assert total is not None
+    height = extended.shape[2] - d * (taps - 1)
+    width = extended.shape[3] - e * (more - 1)
+
+    def shifted(row: int, column: int) -> tuple[Tensor, Tensor]:
+        seen = extended[:, :, d * row : d * row + height, e * column : e * column + width]
+        return seen, weight[:, 0, row, column, None, None]
+
+    first, *others = itertools.product(range(taps), range(more))
+    total = torch.mul(*shifted(*first))
+    for tap in others:
+        total.addcmul_(*shifted(*tap))
     return total
 
 

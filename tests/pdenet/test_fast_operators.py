@@ -114,11 +114,9 @@ def test_batched_gradients_of_a_batch_in_one_piece(monkeypatch):
 def test_filters_of_modes_in_pieces(axes, fast):
     """Equal to the transform of the whole batch, with its derivatives of every kind."""
     images = random_images(3, 2, 4, 5, dtype=torch.float64).requires_grad_()
-    shape = torch.fft.rfftn(images, dim=axes).shape[1:]
     # Even in the frequency, as the multipliers of symmetric operators are.
     stencil = random_images(1, *images.shape[1:], dtype=torch.float64, seed=1)
     multiplier = torch.fft.rfftn(stencil, dim=axes).abs()[0].requires_grad_()
-    assert multiplier.shape == shape
 
     def whole(y, q):
         return torch.fft.irfftn(torch.fft.rfftn(y, dim=axes) * q, s=y.shape[axes[0] :], dim=axes)

@@ -17,6 +17,7 @@ from torch.nn import functional
 from analysis.errors import InputError
 from pdenet.operators.base import StencilOperator
 from pdenet.operators.conv import CirculantConv2d, LeanConv2d
+from pdenet.operators.solves.arguments import check_arguments, in_working_precision
 from pdenet.operators.solves.implicit_point import attach_gradient, solve_without_gradient
 from pdenet.operators.solves.implicit_solvers import has_cosine_modes
 from pdenet.operators.solves.matrix_products import (
@@ -86,13 +87,15 @@ def solve_implicit_diffusion(operator: StencilOperator, y: Tensor, step_size: fl
     _check(operator, y, step_size, "step size")
     if _is_empty(y):
         return _unchanged(operator, y)
-    with torch.autocast(y.device.type, enabled=False):
-        working = y if y.dtype == torch.float64 else y.float()
-        if _needs_products(operator):
-            return _by_products(operator, working, step_size, exponential=False).to(y.dtype)
-        if is_constant(operator) or (is_diagonal(operator) and _circular(operator)):
-            return _filtered(operator, working, step_size, exponential=False).to(y.dtype)
-        return _solved(operator, working, step_size).to(y.dtype)
+    return in_working_precision(y, lambda working: _solution(operator, working, step_size))
+
+
+def _solution(operator: StencilOperator, y: Tensor, step_size: float) -> Tensor:
+    if _needs_products(operator):
+        return _by_products(operator, y, step_size, exponential=False)
+    if is_constant(operator) or (is_diagonal(operator) and _circular(operator)):
+        return _filtered(operator, y, step_size, exponential=False)
+    return _solved(operator, y, step_size)
 
 
 def diffusion_flow(operator: StencilOperator, y: Tensor, time: float) -> Tensor:
@@ -131,20 +134,21 @@ def diffusion_flow(operator: StencilOperator, y: Tensor, time: float) -> Tensor:
         )
     if _is_empty(y):
         return _unchanged(operator, y)
-    with torch.autocast(y.device.type, enabled=False):
-        working = y if y.dtype == torch.float64 else y.float()
-        if _needs_products(operator):
-            return _by_products(operator, working, time, exponential=True).to(y.dtype)
-        if is_constant(operator) or is_diagonal(operator):
-            return _filtered(operator, working, time, exponential=True).to(y.dtype)
-        if _circular(operator):
-            modes = circular_modes(working, operator.groups)
-            gram = gram_matrices(operator, _size(y), working)
-            flowed = hermitian_exponential(gram, time) @ modes
-            return from_circular_modes(flowed, y.shape).to(y.dtype)
-        modes = cosine_modes(working, operator.groups)
-        gram = cosine_gram_matrices(operator, _size(y), working)
-        return from_cosine_modes(hermitian_exponential(gram, time) @ modes, y.shape).to(y.dtype)
+    return in_working_precision(y, lambda working: _flowed(operator, working, time))
+
+
+def _flowed(operator: StencilOperator, y: Tensor, time: float) -> Tensor:
+    if _needs_products(operator):
+        return _by_products(operator, y, time, exponential=True)
+    if is_constant(operator) or is_diagonal(operator):
+        return _filtered(operator, y, time, exponential=True)
+    if _circular(operator):
+        gram = gram_matrices(operator, _size(y), y)
+        flowed = hermitian_exponential(gram, time) @ circular_modes(y, operator.groups)
+        return from_circular_modes(flowed, y.shape)
+    gram = cosine_gram_matrices(operator, _size(y), y)
+    flowed = hermitian_exponential(gram, time) @ cosine_modes(y, operator.groups)
+    return from_cosine_modes(flowed, y.shape)
 
 
 def check_solvable(operator: StencilOperator) -> None:
@@ -248,12 +252,7 @@ def _circular(operator: StencilOperator) -> bool:
 def _check(operator: StencilOperator, y: Tensor, number: float, what: str) -> None:
     """Raise InputError before any work is done."""
     check_solvable(operator)
-    if not 0 <= number < math.inf:  # compilers know no isfinite of a number that varies
-        raise InputError(f"a {what} of at least zero", number, "pass 0.5, say")
-    if y.ndim != 4 or y.shape[1] != operator.in_channels or not y.is_floating_point():
-        expected = f"floating-point images of shape (B, {operator.in_channels}, H, W)"
-        got = f"{str(y.dtype).removeprefix('torch.')} of shape {tuple(y.shape)}"
-        raise InputError(expected, got, "match the channels of the operator")
+    check_arguments(operator, y, number, what)
 
 
 def _is_empty(y: Tensor) -> bool:
