@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from analysis.block_couplings import TRANSFORM_FROM, circulant_by_transform
 from pdenet.operators import geometry
@@ -108,6 +109,19 @@ def test_batched_gradients_of_a_batch_in_one_piece(monkeypatch):
     directions = random_images(3, *y.shape, dtype=torch.float64, seed=1)
     (found,) = torch.autograd.grad(y, x, directions, is_grads_batched=True)
     torch.testing.assert_close(found, torch.stack([operator.adjoint(d) for d in directions]))
+
+
+@pytest.mark.parametrize("recording", [True, False])
+@pytest.mark.parametrize("coupling", [*STRUCTURES, "depthwise"])
+def test_tangents_where_nothing_asks_for_gradients(coupling, recording, fast, monkeypatch):
+    """Forward derivatives are asked for by the images alone, also under no_grad."""
+    monkeypatch.setattr(rules, "SHIFTS", range(10**6))
+    operator = make(coupling, bias=False).requires_grad_(False)
+    x, v = (random_images(2, 4, 5, 4, dtype=torch.float64, seed=n) for n in (0, 1))
+    for linear in (operator.linear, operator.adjoint):
+        with torch.set_grad_enabled(recording), forward_ad.dual_level():
+            found = forward_ad.unpack_dual(linear(forward_ad.make_dual(x, v))).tangent
+        torch.testing.assert_close(found, linear(v))
 
 
 @pytest.mark.parametrize("axes", [(2, 3), (1, 2, 3)])
