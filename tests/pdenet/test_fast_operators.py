@@ -120,7 +120,9 @@ def test_tangents_where_nothing_asks_for_gradients(coupling, recording, fast, mo
     x, v = (random_images(2, 4, 5, 4, dtype=torch.float64, seed=n) for n in (0, 1))
     for linear in (operator.linear, operator.adjoint):
         with torch.set_grad_enabled(recording), forward_ad.dual_level():
-            found = forward_ad.unpack_dual(linear(forward_ad.make_dual(x, v))).tangent
+            dual = forward_ad.make_dual(x, v)
+            assert rules.differentiated(dual) and not rules.differentiated(x)
+            found = forward_ad.unpack_dual(linear(dual)).tangent
         torch.testing.assert_close(found, linear(v))
 
 
